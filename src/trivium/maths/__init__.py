@@ -1,0 +1,71 @@
+"""Every formula of trivium, as pure functions on tensors; the only room where arithmetic lives.
+
+``classic`` (a gridworld) and ``stages`` (a language model) call the same functions.
+
+Legend for all files: B episodes, T response tokens, V vocabulary, K answers to a prompt, P pairs.
+Log-probabilities and KL are in nats, rewards and values in the reward model's units, masks are
+bool and True where the token counts. Losses return one number per element, to be masked, summed
+and divided by a global count.
+"""
+
+from trivium.maths.advantages import (
+    bandit_advantages,
+    batch_mean_advantages,
+    broadcast_to_tokens,
+    explained_variance,
+    gae,
+    grpo_advantages,
+    rewards_to_go,
+    rloo_advantages,
+    total_rewards,
+)
+from trivium.maths.kl import (
+    adaptive_kl_coef,
+    adaptive_klpen_coef,
+    kl_k1,
+    kl_k2,
+    kl_k3,
+    shape_rewards,
+)
+from trivium.maths.logprobs import entropy, token_logprobs
+from trivium.maths.losses import ppo_clip_loss, ppo_klpen_loss, reinforce_loss, value_clip_loss
+from trivium.maths.masks import last_token, length_mask, masked_sum, whiten
+from trivium.maths.ranking import ranking_loss, untied_pairs
+from trivium.maths.schedules import cosine_to, warmup_then_constant
+from trivium.maths.statistics import RunningMoments, ema_update_, merge_moments, update_moments
+
+__all__ = [
+    "RunningMoments",
+    "adaptive_kl_coef",
+    "adaptive_klpen_coef",
+    "bandit_advantages",
+    "batch_mean_advantages",
+    "broadcast_to_tokens",
+    "cosine_to",
+    "ema_update_",
+    "entropy",
+    "explained_variance",
+    "gae",
+    "grpo_advantages",
+    "kl_k1",
+    "kl_k2",
+    "kl_k3",
+    "last_token",
+    "length_mask",
+    "masked_sum",
+    "merge_moments",
+    "ppo_clip_loss",
+    "ppo_klpen_loss",
+    "ranking_loss",
+    "reinforce_loss",
+    "rewards_to_go",
+    "rloo_advantages",
+    "shape_rewards",
+    "token_logprobs",
+    "total_rewards",
+    "untied_pairs",
+    "update_moments",
+    "value_clip_loss",
+    "warmup_then_constant",
+    "whiten",
+]

@@ -1,0 +1,135 @@
+"""Forward passes over ragged text. Padding is a private matter of `hidden_states`.
+
+Legend: B sequences, N tokens in all, R predicted tokens in all, d hidden size, V vocabulary.
+Logits at position p describe token p + 1; the value of the state before token p + 1 is read there
+too. So everything about a response token is read one position before it.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
+
+from trivium.maths import entropy, token_logprobs
+from trivium.models.compute import Compute
+from trivium.text import Sequences
+
+LENGTH_SPREAD = 1.25
+"""Within a padded batch the longest sequence is at most this much longer than the shortest,"""
+
+MIN_GROUP_TOKENS = 512
+"""unless the batch is so small that starting another one would cost more than padding does."""
+
+LOGIT_ELEMENTS = 32_000_000
+"""Logits are made in chunks of about this many numbers (128 MB in fp32)."""
+
+
+def hidden_states(
+    model: PreTrainedModel, sequences: Sequences, compute: Compute
+) -> Float[Tensor, "N d"]:
+    """Last hidden state of every token, flat.
+
+    Sequences of like length run together, padded on the right. Under causal attention no real token
+    sees what stands to its right, so padding needs no mask and its content never matters.
+    """
+    rows = sequences.tokens.split(sequences.lengths.tolist())
+    pieces: list[Tensor] = [sequences.tokens] * len(rows)
+    for group in _groups_of_like_length(sequences.lengths.tolist()):
+        padded = pad_sequence([rows[i] for i in group], batch_first=True).to(compute.device)
+        with compute.autocast():
+            hidden = model.base_model(input_ids=padded, use_cache=False).last_hidden_state
+        for i, row in zip(group, hidden, strict=True):
+            pieces[i] = row[: len(rows[i])]
+    return torch.cat(pieces)
+
+
+def _groups_of_like_length(lengths: list[int]) -> list[list[int]]:
+    """Rows by length; a group ends where padding would cost more than a small batch wastes."""
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    groups: list[list[int]] = []
+    for i in order:
+        tokens = sum(lengths[j] for j in groups[-1]) if groups else 0
+        alike = bool(groups) and lengths[i] <= LENGTH_SPREAD * lengths[groups[-1][0]]
+        if groups and (alike or tokens < MIN_GROUP_TOKENS):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups
+
+
+def response_logprobs(  # noqa: PLR0913 - one place reads logits, so it has all the ways to read them
+    model: PreTrainedModel,
+    sequences: Sequences,
+    compute: Compute,
+    *,
+    temperature: float,
+    with_entropy: bool = False,
+    hidden: Float[Tensor, "N d"] | None = None,
+) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"] | None]:
+    """log pi(y_t | x, y_<t) of every response token in nats, flat, fp32.
+
+    Args:
+        model: a causal language model.
+        sequences: B prompts with responses.
+        compute: device and dtype of the matrix products.
+        temperature: divides the logits; the one the responses were sampled with.
+        with_entropy: also return the entropy of each token's distribution, in nats.
+        hidden: the trunk's hidden states if they are known already.
+
+    Returns:
+        (R,) log-probabilities, and (R,) entropies or None.
+    """
+    if hidden is None:
+        hidden = hidden_states(model, sequences, compute)
+    positions = sequences.predicted().to(compute.device)
+    targets = sequences.tokens.to(compute.device)[positions]
+    logprobs, entropies = [], []
+    for logits, part in _logits_in_chunks(model, hidden[positions - 1], targets, compute):
+        logprobs.append(token_logprobs(logits, part, temperature=temperature))
+        if with_entropy:
+            entropies.append(entropy(logits, temperature=temperature))
+    return torch.cat(logprobs), torch.cat(entropies) if with_entropy else None
+
+
+def token_losses(
+    model: PreTrainedModel, sequences: Sequences, compute: Compute, *, prompts_too: bool = False
+) -> Float[Tensor, " R"]:
+    """-log p of every predicted token (temperature 1), flat, fp32: the next-token loss, unsummed."""
+    hidden = hidden_states(model, sequences, compute)
+    positions = sequences.predicted(prompts_too=prompts_too).to(compute.device)
+    targets = sequences.tokens.to(compute.device)[positions]
+    chunks = _logits_in_chunks(model, hidden[positions - 1], targets, compute)
+    return torch.cat([-token_logprobs(logits, part) for logits, part in chunks])
+
+
+def response_values(
+    head: nn.Module, hidden: Float[Tensor, "N d"], sequences: Sequences
+) -> Float[Tensor, " R"]:
+    """V(s_t) before each response token is emitted, flat, fp32."""
+    positions = sequences.predicted().to(hidden.device)
+    # The head runs outside autocast: values are fp32.
+    return head(hidden[positions - 1].float()).squeeze(-1)
+
+
+def sequence_scores(
+    head: nn.Module, hidden: Float[Tensor, "N d"], sequences: Sequences
+) -> Float[Tensor, " B"]:
+    """The reward model's score, read at each sequence's last token, fp32."""
+    last = (sequences.offsets + sequences.lengths - 1).to(hidden.device)
+    return head(hidden[last].float()).squeeze(-1)
+
+
+def _logits_in_chunks(
+    model: PreTrainedModel, hidden: Float[Tensor, "R d"], targets: Int[Tensor, " R"], compute: Compute
+) -> Iterator[tuple[Float[Tensor, "C V"], Int[Tensor, " C"]]]:
+    head = model.get_output_embeddings()
+    rows = max(1, LOGIT_ELEMENTS // head.weight.shape[0])
+    if len(hidden) == 0:
+        rows = 1
+    for part, wanted in zip(hidden.split(rows), targets.split(rows), strict=True):
+        with compute.autocast():
+            logits = head(part)
+        yield logits, wanted

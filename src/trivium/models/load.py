@@ -1,0 +1,275 @@
+"""Load models from run directories, Hugging Face folders or the hub, and refuse what can't work.
+
+Everything that would fail later or, worse, silently give nonsense is checked here: no EOS, token
+ids outside the embedding, a context shorter than asked for, a head that was initialised at random,
+a template other than the one the model was trained with, scores that are not those it was saved
+with.
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from trivium.errors import UserError
+from trivium.models.compute import Compute
+from trivium.models.forward import hidden_states, sequence_scores
+from trivium.text import Codec, encode_prompt, encode_response, from_lists, make_codec
+
+CARD = "trivium.json"
+"""Beside the weights: what the model is, its template's hash, and for a reward model its probes."""
+
+PROBES = [
+    ("Why is the sky blue?", "Because air scatters blue light more than red light."),
+    ("Why is the sky blue?", ""),
+    ("List two fruits.", "Apples and pears."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A causal language model with its codec.
+
+    Attributes:
+        model: fp32 weights, in eval mode.
+        codec: tokenizer and template.
+        name: where it came from, for messages.
+    """
+
+    model: PreTrainedModel
+    codec: Codec
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RewardModel:
+    """A trunk with a scalar head, read at the last token of a text.
+
+    Attributes:
+        model: an `AutoModelForSequenceClassification` with one label, fp32, in eval mode.
+        head: its Linear(d, 1).
+        codec: its own tokenizer and template; the policy's may differ.
+        name: where it came from, for messages.
+    """
+
+    model: PreTrainedModel
+    head: nn.Linear
+    codec: Codec
+    name: str
+
+
+def resolve(place: str) -> str:
+    """The model folder of a run directory, a folder as it is, or a hub name.
+
+    Raises:
+        UserError: the folder holds no model, or nothing of that name exists here.
+    """
+    path = Path(place)
+    if (path / "model" / "config.json").is_file():
+        return str(path / "model")
+    if (path / "config.json").is_file():
+        return place
+    if path.exists():
+        raise UserError(
+            f"{place}: no model there; expected a Hugging Face folder with config.json "
+            f"or a finished run directory with model/"
+        )
+    if place.startswith((".", "/", "~")) or place.count("/") > 1 or place.startswith("runs/"):
+        raise UserError(f"{place}: no such folder; expected a run directory or a model folder")
+    return place
+
+
+def load_policy(place: str, compute: Compute, *, context_tokens: int = 0) -> Policy:
+    """Load a causal language model with fp32 weights, in eval mode.
+
+    Args:
+        place: run directory, Hugging Face folder or hub name.
+        compute: where it goes.
+        context_tokens: longest sequence it will be given.
+
+    Raises:
+        UserError: see the module's docstring.
+    """
+    folder = resolve(place)
+    codec = _load_codec(folder, place)
+    model = _from_pretrained(AutoModelForCausalLM, folder, place)
+    _check_fits(model, codec, place, context_tokens)
+    _check_plain_head(model, place)
+    return Policy(model=model.to(compute.device).eval(), codec=codec, name=place)
+
+
+def load_reward_model(place: str, compute: Compute) -> RewardModel:
+    """Load a finished reward model, and score its probes again.
+
+    Raises:
+        UserError: no scalar head was saved, or the probes score differently than when saved.
+    """
+    folder = resolve(place)
+    codec = _load_codec(folder, place)
+    config = AutoConfig.from_pretrained(folder)
+    if config.num_labels != 1:
+        raise UserError(
+            f"{place}: not a reward model: its config has {config.num_labels} labels; "
+            f"expected a sequence classifier with one (train one with `trivium reward`)"
+        )
+    model = _from_pretrained(AutoModelForSequenceClassification, folder, place)
+    _check_fits(model, codec, place, 0)
+    reward = RewardModel(
+        model=model.to(compute.device).eval(), head=_scalar_head(model), codec=codec, name=place
+    )
+    _check_probes(reward, compute, folder)
+    return reward
+
+
+def new_reward_model(place: str, compute: Compute, *, seed: int) -> RewardModel:
+    """The trunk of a language model, unembedding removed, with a fresh scalar head.
+
+    The head's weights are N(0, 1 / (d + 1)) as in openai/summarize-from-feedback
+    query_response_model.py.
+    """
+    policy = load_policy(place, compute)
+    config = policy.model.config
+    config.num_labels = 1
+    model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    model.base_model.load_state_dict(policy.model.base_model.state_dict())
+    head = _scalar_head(model)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        std = (head.weight.shape[1] + 1) ** -0.5
+        head.weight.copy_(torch.randn(head.weight.shape, generator=generator) * std)
+        if head.bias is not None:
+            head.bias.zero_()
+    return RewardModel(
+        model=model.to(compute.device).eval(), head=head, codec=policy.codec, name=place
+    )
+
+
+def probe_scores(reward: RewardModel, compute: Compute) -> list[float]:
+    """Scores of the fixed probe texts, one by one: a saved model must give them again."""
+    scores = []
+    for question, answer in PROBES:
+        messages = [{"role": "user", "content": question}]
+        prompt = encode_prompt(reward.codec, messages, where="probe")
+        sequences = from_lists([prompt], [encode_response(reward.codec, answer)])
+        with torch.no_grad():
+            hidden = hidden_states(reward.model, sequences, compute)
+            scores.append(float(sequence_scores(reward.head, hidden, sequences)))
+    return scores
+
+
+def _from_pretrained(auto: type, folder: str, place: str) -> PreTrainedModel:
+    """Load strictly: a weight that is missing or of another shape is an error, not a warning."""
+    logger = transformers_logging.get_logger("transformers.modeling_utils")
+    level, bar = logger.level, transformers_logging.is_progress_bar_enabled()
+    logger.setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        model, info = auto.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True, use_safetensors=True
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{place}: no model could be loaded: {_first_line(error)}") from error
+    finally:
+        logger.setLevel(level)
+        if bar:
+            transformers_logging.enable_progress_bar()
+    if info["missing_keys"] or info["mismatched_keys"]:
+        lost = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
+        raise UserError(
+            f"{place}: {len(lost)} weights are missing or misshapen ({lost[0]}); "
+            f"they would be random, so this folder can't be used as {auto.__name__}"
+        )
+    return model
+
+
+def _load_codec(folder: str, place: str) -> Codec:
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{place}: no tokenizer could be loaded: {_first_line(error)}") from error
+    codec = make_codec(tokenizer)
+    card = read_card(folder)
+    if card is not None and card["template_hash"] != codec.hash:
+        raise UserError(
+            f"{place}: its chat template or tokenizer was changed after training "
+            f"(hash {codec.hash}, trained with {card['template_hash']}); restore the tokenizer files"
+        )
+    return codec
+
+
+def read_card(folder: str) -> dict[str, object] | None:
+    """What trivium wrote beside the weights; None for a model from elsewhere."""
+    card = Path(folder) / CARD
+    return json.loads(card.read_text()) if card.is_file() else None
+
+
+def _check_fits(model: PreTrainedModel, codec: Codec, place: str, context_tokens: int) -> None:
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(codec.tokenizer) > rows:
+        raise UserError(
+            f"{place}: the tokenizer has {len(codec.tokenizer)} tokens, the embedding only {rows} "
+            f"rows; use the tokenizer the model was made with, or resize the embedding"
+        )
+    context = model.config.get_text_config().max_position_embeddings
+    if context_tokens > context:
+        raise UserError(
+            f"{place}: its context is {context} tokens, but prompt and response may take "
+            f"{context_tokens}; lower max_prompt_tokens or max_response_tokens"
+        )
+
+
+def _check_plain_head(model: PreTrainedModel, place: str) -> None:
+    """Log-probabilities are read from the unembedding alone; refuse models that do more to logits."""
+    probe = torch.arange(4)[None, :]
+    with torch.no_grad():
+        expected = model(input_ids=probe, use_cache=False).logits
+        hidden = model.base_model(input_ids=probe, use_cache=False).last_hidden_state
+        got = model.get_output_embeddings()(hidden)
+    if not torch.allclose(expected, got, rtol=1e-4, atol=1e-4):
+        raise UserError(
+            f"{place}: {type(model).__name__} changes its logits after the unembedding "
+            f"(scaling or soft-capping), which is not supported; use another architecture"
+        )
+
+
+def _check_probes(reward: RewardModel, compute: Compute, folder: str) -> None:
+    card = read_card(folder)
+    if card is None:
+        return
+    saved = card["probe_scores"]
+    assert isinstance(saved, list)
+    scores = probe_scores(reward, compute)
+    tolerance = 1e-3 if compute.dtype is torch.float32 else 0.1
+    worst = max(abs(a - b) / (1 + abs(b)) for a, b in zip(scores, saved, strict=True))
+    if worst > tolerance:
+        raise UserError(
+            f"{reward.name}: its probe texts score {scores}, but scored {saved} when it was saved; "
+            f"the weights or the tokenizer were changed"
+        )
+
+
+def _scalar_head(model: PreTrainedModel) -> nn.Linear:
+    heads = [
+        module
+        for name, module in model.named_children()
+        if isinstance(module, nn.Linear) and name != model.base_model_prefix
+    ]
+    assert len(heads) == 1, f"{type(model).__name__}: expected one linear head, found {len(heads)}"
+    assert heads[0].out_features == 1
+    return heads[0]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

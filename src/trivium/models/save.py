@@ -1,0 +1,89 @@
+"""Save models as plain Hugging Face folders, and load them again before trusting them."""
+
+import json
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from trivium.models.compute import Compute
+from trivium.models.load import CARD, Policy, RewardModel, probe_scores
+from trivium.text import Codec
+
+
+def save_policy(policy: Policy, folder: Path, *, stage: str) -> None:
+    """Write model, tokenizer and card; reload and compare the logits of a probe.
+
+    Raises:
+        AssertionError: what was written gives other logits than what is in memory.
+    """
+    model = policy.model
+    model.generation_config.eos_token_id = policy.codec.end_id
+    _save(model, policy.codec, folder)
+    _write_card(folder, {"stage": stage, "kind": "policy", "template_hash": policy.codec.hash})
+    _compare(AutoModelForCausalLM, model, folder)
+
+
+def save_reward_model(reward: RewardModel, folder: Path, compute: Compute, *, stage: str) -> None:
+    """Write a classifier folder that others load and get the same number from.
+
+    Hugging Face's classifiers read the last token that is not padding, so the padding token of the
+    folder must not be EOS: another special token takes its place.
+    """
+    model = reward.model
+    model.config.pad_token_id = _padding_other_than_end(reward.codec)
+    model.config.num_labels = 1
+    pad = reward.codec.tokenizer.pad_token
+    reward.codec.tokenizer.pad_token = reward.codec.tokenizer.convert_ids_to_tokens(
+        model.config.pad_token_id
+    )
+    try:
+        _save(model, reward.codec, folder)
+    finally:
+        reward.codec.tokenizer.pad_token = pad
+    card = {"stage": stage, "kind": "reward", "template_hash": reward.codec.hash}
+    _write_card(folder, card | {"probe_scores": probe_scores(reward, compute)})
+    _compare(AutoModelForSequenceClassification, model, folder)
+
+
+def _save(model: PreTrainedModel, codec: Codec, folder: Path) -> None:
+    bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        model.save_pretrained(folder)
+        codec.tokenizer.save_pretrained(folder)
+    finally:
+        if bar:
+            transformers_logging.enable_progress_bar()
+
+
+def _write_card(folder: Path, card: dict[str, object]) -> None:
+    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
+
+
+def _compare(auto: type, model: PreTrainedModel, folder: Path) -> None:
+    bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        again = auto.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    finally:
+        if bar:
+            transformers_logging.enable_progress_bar()
+    device = next(model.parameters()).device
+    probe = torch.arange(4, device=device)[None, :]
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        expected = model(input_ids=probe, use_cache=False).logits
+        got = again.to(device).eval()(input_ids=probe, use_cache=False).logits
+    model.train(training)
+    assert torch.allclose(expected, got, rtol=1e-4, atol=1e-5), f"{folder}: reloads differently"
+
+
+def _padding_other_than_end(codec: Codec) -> int:
+    """Any token but EOS will do: a text ends with EOS, so it is the last that is not padding."""
+    tokenizer = codec.tokenizer
+    candidates = [tokenizer.pad_token_id, tokenizer.unk_token_id, *tokenizer.all_special_ids, 0, 1]
+    taken = {None, codec.end_id, tokenizer.eos_token_id}
+    return int(next(c for c in candidates if c not in taken))

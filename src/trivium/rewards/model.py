@@ -1,0 +1,64 @@
+"""A trained reward model as a callable on text, with its own tokenizer and template."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from trivium.models import Compute, RewardModel
+from trivium.models.forward import hidden_states
+from trivium.text import Sequences, encode_prompt, encode_response, from_lists, select
+
+Messages = Sequence[Mapping[str, str]]
+
+TOKENS_AT_ONCE = 8192
+"""Tokens in one forward pass, padding included."""
+
+
+def score_texts(
+    reward: RewardModel, prompts: Sequence[Messages], responses: Sequence[str], compute: Compute
+) -> list[float]:
+    """r(x, y) of each answer, read at its end-of-turn token, in reward units.
+
+    The text is encoded with the reward model's own tokenizer, so that the reward inside PPO is the
+    number the model gives to the same text anywhere else.
+    """
+    sequences = from_lists(
+        [
+            encode_prompt(reward.codec, prompt, where=f"prompt {i}")
+            for i, prompt in enumerate(prompts)
+        ],
+        [encode_response(reward.codec, text) for text in responses],
+    )
+    return score_sequences(reward, sequences, compute)
+
+
+def score_sequences(reward: RewardModel, sequences: Sequences, compute: Compute) -> list[float]:
+    """Scores of texts that are encoded already, in their order."""
+    with torch.no_grad():
+        return reward.head(read_out(reward, sequences, compute)).squeeze(-1).tolist()
+
+
+@torch.no_grad()
+def read_out(reward: RewardModel, sequences: Sequences, compute: Compute) -> Float[Tensor, "B d"]:
+    """What the head reads: the hidden state of each sequence's last token, fp32."""
+    order = sequences.lengths.argsort(stable=True)
+    # Texts of like length share a batch.
+    pieces = []
+    for rows in _batches(order, sequences.lengths):
+        part = select(sequences, rows)
+        last = (part.offsets + part.lengths - 1).to(compute.device)
+        pieces.append(hidden_states(reward.model, part, compute)[last].float())
+    return torch.cat(pieces)[order.argsort().to(compute.device)]
+
+
+def _batches(order: torch.Tensor, lengths: torch.Tensor) -> list[torch.Tensor]:
+    batches, current = [], []
+    for row in order.tolist():
+        # Sorted by length, so this row would set the width of the batch.
+        if current and (len(current) + 1) * int(lengths[row]) > TOKENS_AT_ONCE:
+            batches.append(torch.tensor(current))
+            current = []
+        current.append(row)
+    return [*batches, torch.tensor(current)] if current else batches

@@ -1,0 +1,1 @@
+"""Stages: functions from run directories to one run directory."""

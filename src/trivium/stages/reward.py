@@ -1,0 +1,325 @@
+"""Stage 2: learn from rankings which answer people like better.
+
+Ouyang et al. 2022, section 3.5, eq. 1 and C.2: the trunk of the SFT model with its unembedding
+removed and a scalar head read at the last token. All pairs of a prompt are one batch element with
+one forward pass per completion; the loss is the mean over its untied pairs, then over prompts, so
+that every prompt weighs the same whatever its K. Afterwards a bias makes demonstrations score 0 on
+average, and is folded into the head.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from trivium.config import Reward, Sampling
+from trivium.data import (
+    DataReport,
+    prompt_key,
+    read_demonstrations,
+    read_rankings,
+    require_acceptable,
+)
+from trivium.errors import UserError
+from trivium.labels import Demonstration, Ranking, has_untied_pair
+from trivium.maths import cosine_to, ranking_loss
+from trivium.models import (
+    Compute,
+    RewardModel,
+    compute_for,
+    fold_bias,
+    load_reward_model,
+    save_reward_model,
+    sequence_scores,
+)
+from trivium.models.forward import hidden_states
+from trivium.models.load import new_reward_model
+from trivium.rewards import read_out, score_sequences
+from trivium.runs.checkpoint import load_optimizer, optimizer_tensors
+from trivium.runs.directory import Run, open_run
+from trivium.stages import preflight
+from trivium.stages.artifacts import write_model
+from trivium.stages.optimise import adamw, update
+from trivium.stages.reward_report import agreement_figures, heldout_figures, labeler_figures
+from trivium.stages.rows import (
+    Rankings,
+    encode_demonstrations,
+    encode_rankings,
+    epoch_order,
+    messages_of,
+    require_ids_inside,
+)
+from trivium.text import Sequences, select
+
+CALIBRATION_TEXTS = 1024
+"""Texts that the direction of the bias is fitted to, demonstrations included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What the reward model learns from and is measured on.
+
+    Attributes:
+        train: rankings with an untied pair by labelers in training.
+        heldout: rankings of held-out prompts by the same labelers.
+        strangers: rankings by held-out labelers, of prompts that are not trained on.
+        demonstrations: those that fit; their mean score becomes 0.
+        demonstration_rows: all of them, as they were read.
+        rankings: every row as it was read, for the labelers' agreement.
+        report: what became of the training rows.
+    """
+
+    train: Rankings
+    heldout: Rankings
+    strangers: Rankings
+    demonstrations: Sequences
+    demonstration_rows: list[Demonstration]
+    rankings: list[Ranking]
+    report: DataReport
+
+
+def run(cfg: Reward, out: Path, *, resume: bool = False) -> None:
+    """Train a reward model into the run directory ``out``."""
+    compute = compute_for(cfg.compute_dtype)
+    with open_run(out, stage="reward", config=cfg, resume=resume) as run_:
+        torch.manual_seed(cfg.seed)
+        train(cfg, run_, compute)
+
+
+def train(cfg: Reward, run: Run, compute: Compute) -> None:
+    """Shuffle prompts, score all completions, compare, update; then set the bias and measure."""
+    checkpoint = run.checkpoint
+    if checkpoint:
+        reward = load_reward_model(str(checkpoint.path / "reward"), compute)
+    else:
+        reward = new_reward_model(cfg.model, compute, seed=cfg.seed)
+    data = load_data(cfg, reward)
+    require_ids_inside(data.train.sequences, reward.model)
+    steps_per_epoch = math.ceil(len(data.train) / cfg.prompts_per_step)
+    num_steps = steps_per_epoch * cfg.num_epochs
+    optimizer = adamw(reward.model.parameters(), cfg.adam, lr=cfg.lr)
+    preflight.show_example(run, reward.codec, data.train.sequences)
+    run.plan(plan(cfg, data, reward, num_steps))
+
+    first_step = 0
+    done = dict.fromkeys(("steps", "prompts", "completions"), 0)
+    if checkpoint:
+        load_optimizer(optimizer, checkpoint.tensors(), "optimizer")
+        first_step, done = checkpoint.step, dict(checkpoint.state["done"])
+
+    for step in run.steps(first_step, num_steps, "reward"):
+        epoch, position = divmod(step, steps_per_epoch)
+        order = epoch_order(len(data.train), seed=cfg.seed, epoch=epoch)
+        prompts = order[position * cfg.prompts_per_step :][: cfg.prompts_per_step].tolist()
+        lr = cfg.lr * cosine_to(step, num_steps=num_steps)
+        metrics = learn(cfg, reward, optimizer, data.train, prompts, run, compute, step, lr)
+        done["steps"] += 1
+        done["prompts"] += len(prompts)
+        done["completions"] += sum(len(data.train.ranks[i]) for i in prompts)
+        epoch_ends = position + 1 == steps_per_epoch
+        if epoch_ends and len(data.heldout):
+            metrics |= heldout_metrics(reward, data.heldout, compute)
+        run.log(step, metrics)
+        if epoch_ends or (cfg.checkpoint_every and (step + 1) % cfg.checkpoint_every == 0):
+            run.save(
+                step + 1,
+                write_models=lambda folder: save_reward_model(
+                    reward, folder / "reward", compute, stage="reward"
+                ),
+                tensors=optimizer_tensors(optimizer, "optimizer"),
+                state={"done": done},
+            )
+    run.executed(done)
+    finish(cfg, run, reward, data, compute)
+
+
+def load_data(cfg: Reward, reward: RewardModel) -> Data:
+    """Read, split, encode and check everything before the first update."""
+    rows = list(read_rankings(cfg.rankings))
+    known = {row.labeler for row in rows}
+    for name in cfg.heldout_labelers:
+        if name not in known:
+            raise UserError(
+                f"heldout_labelers: no ranking by {name!r} in {cfg.rankings}; "
+                f"its labelers are {', '.join(sorted(str(k) for k in known)[:8])}"
+            )
+    strangers = [row for row in rows if row.labeler in cfg.heldout_labelers]
+    insiders = [row for row in rows if row.labeler not in cfg.heldout_labelers]
+    heldout = None if cfg.heldout is None else list(read_rankings(cfg.heldout))
+    names = (cfg.rankings, cfg.heldout or "the held-out part")
+    train, heldout = preflight.split_or_check(insiders, heldout, cfg.split, names=names)
+    train = [row for row in train if has_untied_pair(row)]
+    if not train:
+        raise UserError(
+            f"{cfg.rankings}: every ranking is one big tie, so there is no pair to learn from"
+        )
+    trained_on = {prompt_key(row.prompt) for row in train}
+    strangers = [row for row in strangers if prompt_key(row.prompt) not in trained_on]
+    encoded, report = _encode(cfg, reward, train)
+    require_acceptable(report, stage="reward", accept=cfg.accept_affected)
+    demonstrations = list(read_demonstrations(cfg.demonstrations))
+    limits = Sampling(
+        max_prompt_tokens=cfg.max_prompt_tokens, max_response_tokens=cfg.max_response_tokens
+    )
+    return Data(
+        train=encoded,
+        heldout=_encode(cfg, reward, [r for r in heldout if has_untied_pair(r)])[0],
+        strangers=_encode(cfg, reward, [r for r in strangers if has_untied_pair(r)])[0],
+        demonstrations=encode_demonstrations(demonstrations, reward.codec, limits)[0],
+        demonstration_rows=demonstrations,
+        rankings=rows,
+        report=report,
+    )
+
+
+def _encode(cfg: Reward, reward: RewardModel, rows: list[Ranking]) -> tuple[Rankings, DataReport]:
+    return encode_rankings(
+        rows,
+        reward.codec,
+        max_prompt_tokens=cfg.max_prompt_tokens,
+        max_response_tokens=cfg.max_response_tokens,
+    )
+
+
+def plan(cfg: Reward, data: Data, reward: RewardModel, num_steps: int) -> dict[str, int]:
+    """What will be done, in numbers; `run.executed` must give the same at the end."""
+    return {
+        "steps": num_steps,
+        "prompts": len(data.train) * cfg.num_epochs,
+        "completions": len(data.train.sequences) * cfg.num_epochs,
+        "heldout_prompts": len(data.heldout),
+        "parameters": reward.model.num_parameters(),
+        # fp32 weights, gradients and two Adam moments
+        "static_bytes": 16 * reward.model.num_parameters(),
+    }
+
+
+def learn(  # noqa: PLR0913 - the body of the loop, cut out to stay readable
+    cfg: Reward,
+    reward: RewardModel,
+    optimizer: torch.optim.AdamW,
+    data: Rankings,
+    prompts: list[int],
+    run: Run,
+    compute: Compute,
+    step: int,
+    lr: float,
+) -> dict[str, float]:
+    """One optimizer step on the mean over prompts of eq. 1."""
+    loss_sum, right, pairs, tokens = 0.0, 0.0, 0, 0
+    for start in range(0, len(prompts), cfg.prompts_per_backward):
+        part = prompts[start : start + cfg.prompts_per_backward]
+        batch, scores = score_completions(reward, data, part, compute)
+        losses = [
+            ranking_loss(s, data.ranks[i], margins=margins_of(cfg, data, i))
+            for i, s in zip(part, scores, strict=True)
+        ]
+        loss = torch.stack(losses).sum() / len(prompts)
+        loss.backward()
+        loss_sum += float(loss.detach())
+        tokens += len(batch.tokens)
+        for i, s in zip(part, scores, strict=True):
+            won, count = pairs_right(s.detach().cpu(), data.ranks[i])
+            right, pairs = right + won, pairs + count
+    norm = update(
+        optimizer, lr=lr, max_grad_norm=cfg.adam.max_grad_norm, run=run, step=step, batch=batch
+    )
+    return {
+        "reward/loss": loss_sum,
+        "reward/accuracy": right / pairs,
+        "reward/pairs": float(pairs),
+        "reward/tokens": float(tokens),
+        "reward/lr": lr,
+        "reward/grad_norm": norm,
+    }
+
+
+def score_completions(
+    reward: RewardModel, data: Rankings, prompts: list[int], compute: Compute
+) -> tuple[Sequences, tuple[Float[Tensor, " K"], ...]]:
+    """Scores of all completions of the given prompts: one forward pass per completion."""
+    rows = torch.tensor([row for i in prompts for row in data.rows(i)])
+    batch = select(data.sequences, rows)
+    hidden = hidden_states(reward.model, batch, compute)
+    scores = sequence_scores(reward.head, hidden, batch)
+    return batch, scores.split([len(data.rows(i)) for i in prompts])
+
+
+def margins_of(cfg: Reward, data: Rankings, prompt: int) -> Float[Tensor, "K K"] | None:
+    """The judge's score gaps as margins, where asked for and known; never negative."""
+    scores = data.scores[prompt]
+    if not cfg.use_margins or scores is None:
+        return None
+    column = torch.tensor(scores)
+    return (column[:, None] - column[None, :]).clamp(min=0)
+
+
+def pairs_right(scores: Float[Tensor, " K"], ranks: Tensor) -> tuple[float, int]:
+    """Untied pairs that the scores order as the ranks do (a tie of scores is half), and all."""
+    better = ranks[:, None] < ranks[None, :]
+    gap = scores[:, None] - scores[None, :]
+    right = (gap[better] > 0).sum() + 0.5 * (gap[better] == 0).sum()
+    return float(right), int(better.sum())
+
+
+@torch.no_grad()
+def heldout_metrics(
+    reward: RewardModel, data: Rankings, compute: Compute
+) -> dict[str, float]:
+    """Loss and accuracy on held-out prompts."""
+    loss, right, pairs = 0.0, 0.0, 0
+    for i in range(len(data)):
+        _, (scores,) = score_completions(reward, data, [i], compute)
+        loss += float(ranking_loss(scores.cpu(), data.ranks[i]))
+        won, count = pairs_right(scores.cpu(), data.ranks[i])
+        right, pairs = right + won, pairs + count
+    return {"heldout/loss": loss / len(data), "heldout/accuracy": right / pairs}
+
+
+def finish(cfg: Reward, run: Run, reward: RewardModel, data: Data, compute: Compute) -> None:
+    """Set the bias, save, reload, check the demonstrations' mean, measure, write the summary."""
+    shift, fold_error = set_bias(cfg, reward, data, compute)
+    run.say(f"bias {shift:+.3f} folded into the head, error {fold_error:.4f} rms")
+    write_model(run, lambda folder: save_reward_model(reward, folder, compute, stage="reward"))
+    saved = load_reward_model(str(run.dir), compute)
+    examples = data.demonstration_rows[:4]
+    preflight.check_scores_alone_and_together(
+        saved, [messages_of(r) for r in examples], [r.completion for r in examples], compute
+    )
+    scores = score_sequences(saved, data.demonstrations, compute)
+    demonstration_mean = sum(scores) / len(scores)
+    tolerance = 1e-2 * max(1.0, *map(abs, scores))
+    assert abs(demonstration_mean) < tolerance, f"demonstrations score {demonstration_mean}"
+    run.finish(
+        {
+            "template_hash": saved.codec.hash,
+            "demonstration_mean": demonstration_mean,
+            "bias": shift,
+            "bias_fold_error": fold_error,
+            "heldout": heldout_figures(saved, data.heldout, compute, seed=cfg.seed),
+            "heldout_labelers": labeler_figures(saved, data.strangers, compute, seed=cfg.seed),
+            "labeler_agreement": agreement_figures(data.rankings, seed=cfg.seed),
+            "data": preflight.data_figures(data.report),
+        }
+    )
+
+
+def set_bias(
+    cfg: Reward, reward: RewardModel, data: Data, compute: Compute
+) -> tuple[float, float]:
+    """Shift all scores so that demonstrations have mean 0; returns the shift and the fold's error.
+
+    The direction that carries the bias is fitted to demonstrations and training completions.
+    """
+    demonstrations = read_out(reward, data.demonstrations, compute)
+    order = epoch_order(len(data.train.sequences), seed=cfg.seed, epoch=cfg.num_epochs)
+    room = max(CALIBRATION_TEXTS - len(demonstrations), len(demonstrations))
+    completions = read_out(reward, select(data.train.sequences, order[:room]), compute)
+    with torch.no_grad():
+        shift = -float(reward.head(demonstrations).mean())
+    hidden = torch.cat([demonstrations, completions])
+    error = fold_bias(reward.head, hidden, shift, exact_rows=torch.arange(len(demonstrations)))
+    return shift, error

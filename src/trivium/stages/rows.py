@@ -1,0 +1,167 @@
+"""From label rows to tokens, with an account of every row: kept, truncated or dropped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from trivium.config import Sampling
+from trivium.data import DataReport
+from trivium.errors import UserError
+from trivium.labels import Demonstration, Prompt, Ranking
+from trivium.text import Codec, Sequences, encode_prompt, encode_response, from_lists
+
+Messages = list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """Prompts ready for sampling: messages for rewards, token ids for the policy."""
+
+    ids: list[str]
+    messages: list[Messages]
+    tokens: list[list[int]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Rankings:
+    """Rankings ready for training. Completions of one prompt are consecutive sequences.
+
+    Attributes:
+        sequences: every completion of every prompt, after its prompt.
+        starts: where each prompt's completions begin, and where the last one's end.
+        ranks: per prompt (K,) int64, 1 is best.
+        scores: per prompt the judge's (K,) scores, None where a row has none.
+        texts: per prompt the answers' texts.
+        prompts: per prompt its messages.
+        labelers: per prompt who ranked, None if unknown.
+        ids: per prompt its id.
+    """
+
+    sequences: Sequences
+    starts: list[int]
+    ranks: list[Int[Tensor, " K"]]
+    scores: list[list[float] | None]
+    texts: list[list[str]]
+    prompts: list[Messages]
+    labelers: list[str | None]
+    ids: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, prompt: int) -> range:
+        """Sequence numbers of one prompt's completions."""
+        return range(self.starts[prompt], self.starts[prompt + 1])
+
+
+def messages_of(row: Prompt | Demonstration | Ranking) -> Messages:
+    """The prompt as plain dicts, as templates and reward functions take it."""
+    return [{"role": m.role, "content": m.content} for m in row.prompt]
+
+
+def encode_prompts(
+    rows: Sequence[Prompt], codec: Codec, sampling: Sampling
+) -> tuple[Prompts, DataReport]:
+    """Prompts that fit; longer ones are dropped and reported."""
+    kept, dropped = Prompts(ids=[], messages=[], tokens=[]), []
+    for row in rows:
+        messages = messages_of(row)
+        tokens = encode_prompt(codec, messages, where=row.id)
+        if len(tokens) > sampling.max_prompt_tokens:
+            dropped.append(row.id)
+            continue
+        kept.ids.append(row.id)
+        kept.messages.append(messages)
+        kept.tokens.append(tokens)
+    return kept, DataReport(kept=len(kept), truncated=(), dropped=tuple(dropped))
+
+
+def encode_demonstrations(
+    rows: Sequence[Demonstration], codec: Codec, sampling: Sampling
+) -> tuple[Sequences, DataReport]:
+    """Demonstrations that fit. Longer ones are dropped, never cut: a cut one would have no EOS."""
+    prompts, responses, dropped = [], [], []
+    for row in rows:
+        prompt = encode_prompt(codec, messages_of(row), where=row.id)
+        response = encode_response(codec, row.completion)
+        if len(prompt) > sampling.max_prompt_tokens or len(response) > sampling.max_response_tokens:
+            dropped.append(row.id)
+            continue
+        prompts.append(prompt)
+        responses.append(response)
+    if not prompts:
+        raise UserError(
+            f"demonstrations: all {len(rows)} are longer than max_prompt_tokens = "
+            f"{sampling.max_prompt_tokens} or max_response_tokens = {sampling.max_response_tokens}"
+        )
+    # Masks come from lengths, so this holds even where padding is EOS; asserted all the same.
+    assert all(response[-1] == codec.end_id for response in responses)
+    report = DataReport(kept=len(prompts), truncated=(), dropped=tuple(dropped))
+    return from_lists(prompts, responses), report
+
+
+def encode_rankings(
+    rows: Sequence[Ranking], codec: Codec, *, max_prompt_tokens: int, max_response_tokens: int
+) -> tuple[Rankings, DataReport]:
+    """Rankings with an untied pair whose prompt fits. Longer completions are cut, and reported."""
+    prompts, responses, kept = [], [], []
+    truncated, dropped = [], []
+    for row in rows:
+        prompt = encode_prompt(codec, messages_of(row), where=row.id)
+        if len(prompt) > max_prompt_tokens:
+            dropped.append(row.id)
+            continue
+        encoded = [encode_response(codec, c.text) for c in row.completions]
+        if any(len(e) > max_response_tokens for e in encoded):
+            truncated.append(row.id)
+        prompts += [prompt] * len(encoded)
+        responses += [e[:max_response_tokens] for e in encoded]
+        kept.append(row)
+    counts = [len(row.completions) for row in kept]
+    rankings = Rankings(
+        sequences=from_lists(prompts, responses),
+        starts=[0, *torch.tensor(counts, dtype=torch.int64).cumsum(0).tolist()],
+        ranks=[torch.tensor([c.rank for c in row.completions]) for row in kept],
+        scores=[_scores(row) for row in kept],
+        texts=[[c.text for c in row.completions] for row in kept],
+        prompts=[messages_of(row) for row in kept],
+        labelers=[row.labeler for row in kept],
+        ids=[row.id for row in kept],
+    )
+    report = DataReport(
+        kept=len(kept) - len(truncated), truncated=tuple(truncated), dropped=tuple(dropped)
+    )
+    return rankings, report
+
+
+def require_ids_inside(sequences: Sequences, model: PreTrainedModel) -> None:
+    """No token id outside the embedding: checked here, where it costs nothing and names the cause.
+
+    Raises:
+        UserError: an id has no row in the embedding.
+    """
+    rows = model.get_input_embeddings().weight.shape[0]
+    largest = int(sequences.tokens.max())
+    if largest >= rows:
+        raise UserError(
+            f"token id {largest} has no row in the embedding ({rows} rows): "
+            f"tokenizer and model don't belong together"
+        )
+
+
+def epoch_order(num_rows: int, *, seed: int, epoch: int) -> Int[Tensor, " n"]:
+    """The order of one pass over the data, a function of seed and epoch alone."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(num_rows, generator=generator)
+
+
+def _scores(row: Ranking) -> list[float] | None:
+    scores = [c.score for c in row.completions if c.score is not None]
+    return scores if len(scores) == len(row.completions) else None

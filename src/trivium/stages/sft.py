@@ -1,0 +1,282 @@
+"""Stage 1: learn to answer from demonstrations.
+
+Ouyang et al. 2022, section 3.5 and C.1: next-token loss, cosine to 10 % without warm-up; every
+epoch is a checkpoint, and the one a reward model likes best on held-out prompts may be chosen
+rather than the one with the lowest loss. With a pretraining mix this makes the model that RL starts
+from (C.3).
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from trivium.config import SFT
+from trivium.data import DataReport, read_demonstrations, read_texts, require_acceptable
+from trivium.labels import Demonstration
+from trivium.maths import cosine_to
+from trivium.models import (
+    Compute,
+    Policy,
+    compute_for,
+    load_policy,
+    load_reward_model,
+    save_policy,
+    set_residual_dropout,
+)
+from trivium.rewards import score_texts
+from trivium.rollouts import generate
+from trivium.runs.checkpoint import load_optimizer, optimizer_tensors
+from trivium.runs.directory import Run, open_run
+from trivium.stages import preflight
+from trivium.stages.artifacts import write_model
+from trivium.stages.lm import backward_next_token, mean_next_token_loss
+from trivium.stages.optimise import adamw, update
+from trivium.stages.rows import (
+    encode_demonstrations,
+    encode_prompts,
+    epoch_order,
+    messages_of,
+    require_ids_inside,
+)
+from trivium.text import Sequences, TextStream, decode_response, open_stream, select
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What SFT learns from and is measured on."""
+
+    train: Sequences
+    heldout: Sequences | None
+    heldout_rows: list[Demonstration]
+    stream: TextStream | None
+    report: DataReport
+
+
+def run(cfg: SFT, out: Path, *, resume: bool = False) -> None:
+    """Train on demonstrations into the run directory ``out``."""
+    compute = compute_for(cfg.compute_dtype)
+    with open_run(out, stage="sft", config=cfg, resume=resume) as run_:
+        torch.manual_seed(cfg.seed)
+        train(cfg, run_, compute)
+
+
+def train(cfg: SFT, run: Run, compute: Compute) -> None:
+    """Shuffle, predict, update; at the end of each epoch measure and keep."""
+    checkpoint = run.checkpoint
+    start = str(checkpoint.path / "policy") if checkpoint else cfg.model
+    context = cfg.sampling.max_prompt_tokens + cfg.sampling.max_response_tokens
+    policy = load_policy(start, compute, context_tokens=context)
+    set_residual_dropout(policy.model, cfg.dropout)
+    data = load_data(cfg, policy)
+    require_ids_inside(data.train, policy.model)
+    steps_per_epoch = math.ceil(len(data.train) / cfg.examples_per_step)
+    num_steps = steps_per_epoch * cfg.num_epochs
+    optimizer = adamw(policy.model.parameters(), cfg.adam, lr=cfg.lr)
+    preflight.show_example(run, policy.codec, data.train)
+    run.plan(plan(cfg, data, policy, num_steps))
+
+    first_step, epochs = 0, []
+    done = dict.fromkeys(("steps", "demonstrations", "pretraining_examples"), 0)
+    if checkpoint:
+        tensors = checkpoint.tensors()
+        load_optimizer(optimizer, tensors, "optimizer")
+        torch.set_rng_state(tensors["generator"])
+        first_step, state = checkpoint.step, checkpoint.state
+        epochs, done = list(state["epochs"]), dict(state["done"])
+        if data.stream is not None:
+            data.stream.load(state["stream"])
+
+    for step in run.steps(first_step, num_steps, "sft"):
+        epoch, position = divmod(step, steps_per_epoch)
+        order = epoch_order(len(data.train), seed=cfg.seed, epoch=epoch)
+        rows = order[position * cfg.examples_per_step :][: cfg.examples_per_step]
+        lr = cfg.lr * cosine_to(step, num_steps=num_steps)
+        metrics = learn(cfg, policy, optimizer, data, rows, run, compute, step, lr)
+        done["steps"] += 1
+        done["demonstrations"] += len(rows)
+        done["pretraining_examples"] += mix_examples(cfg)
+        epoch_ends = position + 1 == steps_per_epoch
+        if epoch_ends:
+            epochs.append(look(cfg, policy, data, compute, epoch))
+            metrics |= measured(epochs[-1])
+        run.log(step, metrics)
+        if epoch_ends or (cfg.checkpoint_every and (step + 1) % cfg.checkpoint_every == 0):
+            run.save(
+                step + 1,
+                write_models=lambda folder: save_policy(policy, folder / "policy", stage="sft"),
+                tensors=optimizer_tensors(optimizer, "optimizer")
+                | {"generator": torch.get_rng_state()},
+                state={
+                    "epochs": epochs,
+                    "done": done,
+                    "stream": data.stream.state() if data.stream is not None else None,
+                },
+                keep=epoch_ends,
+            )
+    run.executed(done)
+    finish(cfg, run, compute, data, epochs, steps_per_epoch)
+
+
+def load_data(cfg: SFT, policy: Policy) -> Data:
+    """Read, split, encode and check everything before the first update."""
+    heldout = None if cfg.heldout is None else list(read_demonstrations(cfg.heldout))
+    rows, heldout_rows = preflight.split_or_check(
+        list(read_demonstrations(cfg.demonstrations)),
+        heldout,
+        cfg.split,
+        names=(cfg.demonstrations, cfg.heldout or "the held-out part"),
+    )
+    train, report = encode_demonstrations(rows, policy.codec, cfg.sampling)
+    require_acceptable(report, stage="sft", accept=cfg.accept_affected)
+    first = train.tokens[: int(train.prompt_lengths[0])].tolist()
+    if report.kept and not report.dropped:
+        preflight.check_bos(policy.codec, first, messages_of(rows[0]))
+    stream = None
+    if cfg.pretraining is not None:
+        source = cfg.pretraining
+        stream = open_stream(
+            lambda: (row.text for row in read_texts(source)),
+            policy.codec,
+            example_tokens=mix_tokens(cfg),
+        )
+    heldout_sequences = None
+    if heldout_rows:
+        heldout_sequences, _ = encode_demonstrations(heldout_rows, policy.codec, cfg.sampling)
+    return Data(train, heldout_sequences, heldout_rows, stream, report)
+
+
+def mix_examples(cfg: SFT) -> int:
+    """Pretraining examples a step, so that they are `pretraining_fraction` of all examples."""
+    if cfg.pretraining is None:
+        return 0
+    return round(cfg.examples_per_step * cfg.pretraining_fraction / (1 - cfg.pretraining_fraction))
+
+
+def mix_tokens(cfg: SFT) -> int:
+    """A pretraining example is as long as the longest demonstration may be, at most 512 tokens."""
+    return min(512, cfg.sampling.max_prompt_tokens + cfg.sampling.max_response_tokens)
+
+
+def plan(cfg: SFT, data: Data, policy: Policy, num_steps: int) -> dict[str, int]:
+    """What will be done, in numbers; `run.executed` must give the same at the end."""
+    return {
+        "steps": num_steps,
+        "demonstrations": len(data.train) * cfg.num_epochs,
+        "pretraining_examples": mix_examples(cfg) * num_steps,
+        "parameters": policy.model.num_parameters(),
+        # fp32 weights, gradients and two Adam moments
+        "static_bytes": 16 * policy.model.num_parameters(),
+    }
+
+
+def learn(  # noqa: PLR0913 - the body of the loop, cut out to stay readable
+    cfg: SFT,
+    policy: Policy,
+    optimizer: torch.optim.AdamW,
+    data: Data,
+    rows: torch.Tensor,
+    run: Run,
+    compute: Compute,
+    step: int,
+    lr: float,
+) -> dict[str, float]:
+    """One optimizer step: the mean over every predicted token of demonstrations and web text."""
+    batch = select(data.train, rows)
+    mix = data.stream.take(mix_examples(cfg)) if data.stream is not None else None
+    count = len(batch.predicted(prompts_too=cfg.loss_on_prompts))
+    mix_count = len(mix.predicted()) if mix is not None else 0
+    weight = 1 / (count + mix_count)
+    policy.model.train()
+    loss_sum = backward_next_token(
+        policy,
+        batch,
+        compute,
+        rows_per_backward=cfg.examples_per_backward,
+        weight=weight,
+        prompts_too=cfg.loss_on_prompts,
+    )
+    metrics = {"sft/loss": loss_sum / count, "sft/tokens": float(count + mix_count)}
+    if mix is not None and mix_count:
+        mix_sum = backward_next_token(
+            policy, mix, compute, rows_per_backward=cfg.examples_per_backward, weight=weight
+        )
+        metrics["sft/ptx_loss"] = mix_sum / mix_count
+    policy.model.eval()
+    norm = update(
+        optimizer, lr=lr, max_grad_norm=cfg.adam.max_grad_norm, run=run, step=step, batch=batch
+    )
+    return metrics | {"sft/lr": lr, "sft/grad_norm": norm}
+
+
+def look(
+    cfg: SFT, policy: Policy, data: Data, compute: Compute, epoch: int
+) -> dict[str, float | None]:
+    """Held-out loss of the epoch and, where a reward model is given, its mean score."""
+    train_part = select(data.train, torch.arange(min(len(data.train), 64)))
+    row: dict[str, float | None] = {
+        "epoch": float(epoch + 1),
+        "train_loss": mean_next_token_loss(policy, train_part, compute),
+        "heldout_loss": None,
+        "rm_score": None,
+    }
+    if data.heldout is not None:
+        row["heldout_loss"] = mean_next_token_loss(policy, data.heldout, compute)
+    if cfg.select_by is not None and data.heldout_rows:
+        row["rm_score"] = mean_rm_score(cfg, cfg.select_by, policy, data, compute)
+    return row
+
+
+def measured(row: dict[str, float | None]) -> dict[str, float]:
+    """The epoch's held-out figures under their metric names."""
+    named = {"heldout/loss": row["heldout_loss"], "heldout/rm_score": row["rm_score"]}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def mean_rm_score(
+    cfg: SFT, judge: str, policy: Policy, data: Data, compute: Compute
+) -> float:
+    """Mean reward-model score of the policy's own answers to held-out prompts (paper C.1)."""
+    reward = load_reward_model(judge, compute)
+    rows = data.heldout_rows[: cfg.select_samples]
+    prompts, _ = encode_prompts(rows, policy.codec, cfg.sampling)
+    # The same draws for every epoch, so that epochs differ by their weights alone.
+    episodes = generate(
+        policy.model,
+        prompts.tokens,
+        cfg.sampling,
+        end_id=policy.codec.end_id,
+        compute=compute,
+        generator=torch.Generator().manual_seed(cfg.seed),
+    )
+    texts = [decode_response(policy.codec, r) for r in episodes.responses()]
+    scores = score_texts(reward, prompts.messages, texts, compute)
+    return sum(scores) / len(scores)
+
+
+def finish(  # noqa: PLR0913 - everything the summary tells
+    cfg: SFT,
+    run: Run,
+    compute: Compute,
+    data: Data,
+    epochs: list[dict[str, float | None]],
+    steps_per_epoch: int,
+) -> None:
+    """Choose the epoch, make it the run's model, write the summary."""
+    chosen = len(epochs) - 1
+    if cfg.select_by is not None:
+        scores = [row["rm_score"] for row in epochs]
+        chosen = max(range(len(epochs)), key=lambda i: -math.inf if scores[i] is None else scores[i])
+    folder = run.dir / "checkpoints" / f"step-{(chosen + 1) * steps_per_epoch:06d}" / "policy"
+    policy = load_policy(str(folder), compute)
+    write_model(run, lambda target: save_policy(policy, target, stage="sft"))
+    run.finish(
+        {
+            "template_hash": policy.codec.hash,
+            "epochs": epochs,
+            "chosen_epoch": chosen + 1,
+            "heldout_loss": epochs[chosen]["heldout_loss"],
+            "data": preflight.data_figures(data.report),
+        }
+    )

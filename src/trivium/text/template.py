@@ -1,0 +1,130 @@
+"""Chat templates: messages in, token ids out, and one hash that says which template it was.
+
+The template is the tokenizer's own. A base model without one gets `PLAIN_TEMPLATE`, stored in its
+tokenizer, so that every artifact made from it carries the template with it.
+
+Prompt and response are tokenised apart and joined, never cut out of one text: what is trained on
+is then exactly what is sampled later, and no response marker has to be searched for.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from trivium.errors import UserError
+
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'system' %}{{ message['content'] }}\n\n"
+    "{% elif message['role'] == 'user' %}Instruction: {{ message['content'] }}\n\n"
+    "{% else %}Response:\n{{ message['content'] }}{{ eos_token }}\n\n{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}Response:\n{% endif %}"
+)
+"""For base models: `Instruction: ...`, a blank line, `Response:`, the answer, EOS."""
+
+_PROBE = [{"role": "user", "content": "Why is the sky blue?"}]
+_MARK = "\u2603answer\u2603"
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """A tokenizer with its template, checked once.
+
+    Attributes:
+        tokenizer: the Hugging Face tokenizer; its chat template is set.
+        end_id: the token that ends an assistant's turn under the template (mostly EOS).
+        bos_id: the tokenizer's BOS, None if it has none.
+        hash: identifies template, special tokens and the ids they lead to.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    end_id: int
+    bos_id: int | None
+    hash: str
+
+
+def make_codec(tokenizer: PreTrainedTokenizerBase) -> Codec:
+    """Give ``tokenizer`` a template if it has none, find the end-of-turn token, hash it all.
+
+    Raises:
+        UserError: the tokenizer has no EOS token, or its template can't render a conversation.
+    """
+    if tokenizer.eos_token_id is None:
+        raise UserError(
+            f"tokenizer {tokenizer.name_or_path}: has no EOS token, so an answer could never end; "
+            f"set eos_token in its tokenizer_config.json"
+        )
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = _plain_template(tokenizer)
+    end_id = _end_of_turn(tokenizer)
+    probe = [*_render_ids(tokenizer, _PROBE), end_id]
+    parts = [tokenizer.chat_template, str(tokenizer.eos_token), str(probe), str(len(tokenizer))]
+    digest = hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:16]
+    return Codec(tokenizer=tokenizer, end_id=end_id, bos_id=tokenizer.bos_token_id, hash=digest)
+
+
+def encode_prompt(codec: Codec, messages: Sequence[Mapping[str, str]], *, where: str) -> list[int]:
+    """Token ids of the conversation so far, up to where the assistant begins to speak.
+
+    Raises:
+        UserError: the text smuggles in special tokens (the count of BOS would be wrong, or the
+            prompt would hold a forged turn); ``where`` names the row.
+    """
+    for message in messages:
+        ids = codec.tokenizer.encode(message["content"], add_special_tokens=False)
+        forged = set(ids) & ({codec.end_id, codec.tokenizer.eos_token_id, codec.bos_id} - {None})
+        if forged:
+            names = codec.tokenizer.convert_ids_to_tokens(sorted(forged))
+            raise UserError(
+                f"{where}: prompt: the text contains the special token {names[0]}; "
+                f"remove it, it would end the turn early"
+            )
+    return _render_ids(codec.tokenizer, list(messages))
+
+
+def encode_response(codec: Codec, text: str) -> list[int]:
+    """Token ids of an answer, its end-of-turn token last. An empty text is just that token."""
+    return [*codec.tokenizer.encode(text, add_special_tokens=False), codec.end_id]
+
+
+def decode_response(codec: Codec, ids: Sequence[int]) -> str:
+    """The answer as clean text: without the end-of-turn token, special tokens or padding."""
+    kept = [i for i in ids if i != codec.end_id]
+    text = codec.tokenizer.decode(
+        kept, skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    assert isinstance(text, str)
+    return text
+
+
+def _render_ids(tokenizer: PreTrainedTokenizerBase, messages: list[Mapping[str, str]]) -> list[int]:
+    text = tokenizer.apply_chat_template(
+        [dict(m) for m in messages], add_generation_prompt=True, tokenize=False
+    )
+    # The template writes its own BOS; the tokenizer must not add a second one.
+    return tokenizer.encode(text, add_special_tokens=False)
+
+
+def _plain_template(tokenizer: PreTrainedTokenizerBase) -> str:
+    adds_bos = tokenizer.bos_token_id is not None and tokenizer.encode("a")[:1] == [
+        tokenizer.bos_token_id
+    ]
+    return ("{{ bos_token }}" if adds_bos else "") + PLAIN_TEMPLATE
+
+
+def _end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The special token the template puts right after an assistant's words, else EOS."""
+    turn = [*_PROBE, {"role": "assistant", "content": _MARK}]
+    text = tokenizer.apply_chat_template(turn, tokenize=False)
+    assert isinstance(text, str)
+    if _MARK not in text:
+        raise UserError(
+            f"tokenizer {tokenizer.name_or_path}: its chat template drops the assistant's words; "
+            f"expected a template that renders user and assistant turns"
+        )
+    tail = tokenizer.encode(text.split(_MARK, 1)[1].strip(), add_special_tokens=False)
+    special = set(tokenizer.all_special_ids)
+    return tail[0] if tail and tail[0] in special else int(tokenizer.eos_token_id)
