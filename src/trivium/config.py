@@ -45,7 +45,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         _check(self.temperature > 0, "sampling.temperature", "a number > 0", self.temperature)
-        _check(self.max_prompt_tokens > 0, "sampling.max_prompt_tokens", "> 0", self.max_prompt_tokens)
+        _check(
+            self.max_prompt_tokens > 0, "sampling.max_prompt_tokens", "> 0", self.max_prompt_tokens
+        )
         _check(
             self.max_response_tokens > 0,
             "sampling.max_response_tokens",
@@ -71,7 +73,9 @@ class Adam:
     """Global gradient norm is clipped to this. Not stated in the paper."""
 
     def __post_init__(self) -> None:
-        _check(all(0 <= b < 1 for b in self.betas), "adam.betas", "two numbers in [0, 1)", self.betas)
+        _check(
+            all(0 <= b < 1 for b in self.betas), "adam.betas", "two numbers in [0, 1)", self.betas
+        )
         _check(self.eps > 0, "adam.eps", "> 0", self.eps)
         _check(self.max_grad_norm > 0, "adam.max_grad_norm", "> 0", self.max_grad_norm)
 
@@ -167,7 +171,7 @@ class SFT:
     """Share of every batch's examples that is web text. Paper C.3: 10 % for the start of RL."""
 
     num_epochs: int = 2
-    """Passes over the demonstrations. Paper C.3: 2 for the start of RL; C.1: 16 for the baseline."""
+    """Passes over the demonstrations. Paper C.3: 2 before RL; C.1: 16 for the baseline."""
 
     examples_per_step: int = 32
     """Demonstrations per optimizer step. Paper C.1: 32 (8 at 175B)."""
@@ -367,7 +371,7 @@ class PPO:
     """Advantages of a step moved to mean 0 and variance 1. Not stated in the paper; on in 2019."""
 
     whiten_rewards: bool = False
-    """Shaped rewards of a step divided by their deviation, mean kept. Released default of N+: off."""
+    """Shaped rewards of a step divided by their deviation, mean kept. Default of N+: off."""
 
     loss: Literal["clip", "klpen"] = "clip"
     """PPO-clip, or PPO with a penalty on KL(old || new) in place of the clip."""
@@ -557,7 +561,10 @@ class Evaluate:
     """Name and place of every model to compare: run directories, folders or hub names."""
 
     prompts: str
-    """Held-out prompts."""
+    """Held-out prompts; demonstrations and rankings serve too, for their prompts."""
+
+    split: Split | None = None
+    """Use only the rows that this split holds out, as the training stages did; None: all."""
 
     baseline: str = "sft"
     """Name of the model the others are compared with, and the KL is measured to."""

@@ -44,6 +44,12 @@ def test_trl_preference_in_every_shape(row: dict):
     assert to_native(row) == {"prompt": SKY, "completions": PAIR}
 
 
+def test_equal_conversations_keep_their_last_turn():
+    both = [*SKY, assistant("Blue.")]
+    equal = [{"text": "Blue.", "rank": 1}, {"text": "Blue.", "rank": 2}]
+    assert to_native({"chosen": both, "rejected": both}) == {"prompt": SKY, "completions": equal}
+
+
 def test_a_margin_becomes_the_difference_of_scores():
     row = {"prompt": SKY, "chosen": "Blue.", "rejected": "Green.", "margin": 3, "group_id": "g"}
     better, worse = to_native(row)["completions"]

@@ -11,6 +11,8 @@ def test_by_hand() -> None:
         {
             # ab: both a first. ac: both a first. bc: ana ties, left out. 2 of 2.
             "p1": [("ana", ["a", "b", "c"], [1, 2, 2]), ("ben", ["c", "b", "a"], [3, 2, 1])],
+            # Now ben ties what ana does not: nothing.
+            "p0": [("ana", ["a", "b"], [1, 2]), ("ben", ["a", "b"], [1, 1])],
             # Three labelers, one pair: ana-ben differ, ana-cy agree, ben-cy differ. 1 of 3.
             "p2": [
                 ("ana", ["x", "y"], [1, 2]),
@@ -57,6 +59,14 @@ def test_ranks_and_keys_are_aligned() -> None:
     rankings = {"p": [("ana", ["a", "b"], [1]), ("ben", ["a", "b"], [1, 2])]}
     with pytest.raises(ValueError, match="shorter"):
         labeler_agreement(rankings, seed=0)
+
+
+def test_many_labelers_of_one_prompt_are_one_prompt() -> None:
+    rankings = {"p": [(f"l{i}", ["a", "b"], [1, 2]) for i in range(9)]}
+    agreement = labeler_agreement(rankings, seed=0)
+    assert agreement is not None
+    assert (agreement.pairs, agreement.share.point) == (36, 1.0)
+    assert agreement.share.low < 0.25  # Wilson for one trial; 36 trials would give 0.90
 
 
 def two_labelers(prompts: int, right: float, seed: int) -> dict:

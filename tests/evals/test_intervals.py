@@ -18,10 +18,11 @@ def test_as_dict() -> None:
     assert interval.as_dict() == {"point": 0.5, "low": 0.25, "high": 1.0}
 
 
-def test_large_sample_is_the_textbook_interval() -> None:
-    values = np.random.default_rng(0).normal(3.0, 2.0, size=2000)
+@pytest.mark.parametrize("count", [500, 2500])
+def test_large_sample_is_the_textbook_interval(count: int) -> None:
+    values = np.random.default_rng(0).normal(3.0, 2.0, size=count)
     interval = bootstrap_mean(values.tolist(), seed=1, resamples=4000)
-    half = norm.ppf(0.975) * values.std() / math.sqrt(2000)
+    half = norm.ppf(0.975) * values.std() / math.sqrt(count)
     assert interval.point == pytest.approx(values.mean(), abs=1e-12)
     # The ends of 4000 resamples wander by about 3 % of the half width.
     assert interval.low == pytest.approx(values.mean() - half, abs=0.1 * half)
@@ -34,10 +35,13 @@ def test_point_is_the_mean_over_values_not_over_groups() -> None:
 
 
 def test_resampling_follows_the_definition() -> None:
-    """Ends against a naive percentile bootstrap of sums over groups, which BCa is near to here."""
+    """Ends against a naive percentile bootstrap, which BCa is near to here.
+
+    Large groups have large values, so that the mean over values is not the mean of group means.
+    """
     rng = np.random.default_rng(5)
     groups = [g for g in range(80) for _ in range(1 + g % 5)]
-    values = [float(rng.normal(g % 7, 1)) for g in groups]
+    values = [float(rng.normal(2 * (g % 5), 1)) for g in groups]
     interval = bootstrap_mean(values, groups=groups, seed=0)
     members = [[v for v, h in zip(values, groups, strict=True) if h == g] for g in range(80)]
     means = []
@@ -104,6 +108,12 @@ def test_a_mean_without_spread_is_a_point(values: list[float]) -> None:
     interval = bootstrap_mean(values, seed=0)
     assert interval.low == interval.point == interval.high
     assert interval.point == pytest.approx(values[0])
+
+
+def test_rounding_is_no_spread() -> None:
+    # 0.1 + 0.1 + 0.1 over 3 is not 0.1 in binary.
+    interval = bootstrap_mean([0.1] * 10, groups=[0, 0, 0, 1, 1, 1, 1, 1, 1, 2], seed=0)
+    assert interval.low == interval.high == pytest.approx(0.1)
 
 
 def test_a_small_spread_on_a_large_mean_is_a_spread() -> None:

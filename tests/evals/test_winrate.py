@@ -43,6 +43,7 @@ def test_swapping_sides_gives_one_minus_the_rate() -> None:
 def test_a_model_against_itself() -> None:
     rate = win_rate([1.0, -2.0, 0.0], [1.0, -2.0, 0.0], seed=0)
     assert (rate.point, rate.ties) == (0.5, 3)
+    assert win_rate([1.0, -2.0], [1.0, -2.0], seed=0, tolerance=0.0).ties == 2
 
 
 def test_a_judge_without_eyes_scores_one_half() -> None:

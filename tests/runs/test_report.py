@@ -152,7 +152,8 @@ def evaluation_samples(count: int) -> list[dict]:
 
 
 def make_pipeline(folder: Path, *, steps: int = 60) -> Path:
-    write_stage(folder / "pretrain", "pretrain", {}, {}, pretrain_metrics(steps))
+    figures = {"heldout_loss": 2.125}
+    write_stage(folder / "pretrain", "pretrain", {}, figures, pretrain_metrics(steps))
     epochs = [
         {"epoch": 1, "train_loss": 1.9, "heldout_loss": 1.41, "rm_score": -0.1},
         {"epoch": 2, "train_loss": 1.2, "heldout_loss": 1.4625, "rm_score": 0.2},
@@ -386,9 +387,10 @@ def test_unfinished_recipe_shows_what_is_there(tmp_path: Path) -> None:
     (full / "ppo" / "summary.json").unlink()
     with (full / "ppo" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 60, "objective/sc')
+    (full / "recipe.yaml").write_text("recipe: mine\nseed: 5\nstages: {ppo: {}, reward: {}}\n")
     write_pipeline_report(full)
     text = Strict(page_of(full)).text
-    assert "running" in text
+    assert "mine · seed 5 · running" in text
     assert "Score." in text
     assert "Calibration" not in text
     assert "PPO-ptx" not in text

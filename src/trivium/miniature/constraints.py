@@ -97,7 +97,7 @@ def parse(instruction: str) -> tuple[str, Constraints]:
         elif word := _word(_ENDINGS, sentence):
             ending = word
         elif word := _word(_BEGINNINGS, sentence):
-            beginning = word
+            beginning = word.capitalize()
         elif any(english.bare(sentence) == english.bare(text) for text in _ONE_WORD):
             one_word = True
         else:

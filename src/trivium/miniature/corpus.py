@@ -4,8 +4,17 @@ import random
 from dataclasses import dataclass
 
 from trivium.miniature import english, facts
-from trivium.miniature.facts import CATEGORIES, CHARACTERS, NAMES, OPPOSITES, PLACES, QUALITIES
-from trivium.miniature.facts import RELATIONS, THINGS, Relation
+from trivium.miniature.facts import (
+    CATEGORIES,
+    CHARACTERS,
+    NAMES,
+    OPPOSITES,
+    PLACES,
+    QUALITIES,
+    RELATIONS,
+    THINGS,
+    Relation,
+)
 from trivium.miniature.kinds import KINDS, refusals, rewriting, stories
 from trivium.miniature.kinds.explanations import REASONS, explain
 
@@ -160,5 +169,6 @@ def cloze(rng: random.Random) -> Cloze:
     right = relation.table[subject]
     options = rng.sample([other for other in relation.answers if other != right], 3)
     options.insert(rng.randrange(4), right)
-    prefix = facts.state(relation, subject, right).removesuffix(f" {right}.")
+    form = rng.choice([n for n, text in enumerate(relation.statements) if text.endswith(" {y}.")])
+    prefix = facts.state(relation, subject, right, form).removesuffix(f" {right}.")
     return Cloze(prefix=prefix, options=[f" {o}." for o in options], answer=options.index(right))

@@ -168,8 +168,32 @@ CHARACTERS = (
     "fox", "dog", "cat", "bear", "owl", "duck", "horse", "mouse", "rabbit", "wolf", "goat",
     "lion", "frog", "hen", "king", "farmer", "baker", "sailor", "teacher", "painter",
 )  # fmt: skip
-THINGS = ("lamp", "boat", "key", "drum", "kite", "ball", "rope", "map", "book", "hat", "cake", "pen")
-PLACES = ("river", "hill", "forest", "garden", "bridge", "lake", "tower", "field", "village", "market")
+THINGS = (
+    "lamp",
+    "boat",
+    "key",
+    "drum",
+    "kite",
+    "ball",
+    "rope",
+    "map",
+    "book",
+    "hat",
+    "cake",
+    "pen",
+)
+PLACES = (
+    "river",
+    "hill",
+    "forest",
+    "garden",
+    "bridge",
+    "lake",
+    "tower",
+    "field",
+    "village",
+    "market",
+)
 NAMES = ("Tom", "Ann", "Ben", "Lily", "Sam", "Mia", "Max", "Rosa")
 QUALITIES = ("hot", "cold", "big", "small", "old", "new", "wet", "dry", "happy", "sad", "heavy",
              "light", "clean", "dirty", "strong", "weak")  # fmt: skip

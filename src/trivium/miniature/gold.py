@@ -16,7 +16,7 @@ from trivium.miniature.kinds import KINDS
 from trivium.miniature.kinds.refusals import refuses
 
 RUDE = frozenset(
-    "fool fools stupid dumb idiot idiots shut hate lazy boring nobody cares silly liar".split()
+    ["fool", "fools", "stupid", "dumb", "idiot", "idiots", "shut", "hate", "lazy", "boring", "nobody", "cares", "silly", "liar"]
 )
 LONGEST_WORDS = 40
 

@@ -142,8 +142,7 @@ def build(seed: int) -> World:
         corpus=pages,
         heldout_corpus=fresh,
         demonstrations=[
-            _demonstration(one, number, rng)
-            for number, one in enumerate(training[:DEMONSTRATIONS])
+            _demonstration(one, number, rng) for number, one in enumerate(training[:DEMONSTRATIONS])
         ],
         prompts=[
             _prompt(one, "prompt", number) for number, one in enumerate(training[DEMONSTRATIONS:])

@@ -60,7 +60,7 @@ def _groups_of_like_length(lengths: list[int]) -> list[list[int]]:
     return groups
 
 
-def response_logprobs(  # noqa: PLR0913 - one place reads logits, so it has all the ways to read them
+def response_logprobs(
     model: PreTrainedModel,
     sequences: Sequences,
     compute: Compute,
@@ -97,7 +97,7 @@ def response_logprobs(  # noqa: PLR0913 - one place reads logits, so it has all 
 def token_losses(
     model: PreTrainedModel, sequences: Sequences, compute: Compute, *, prompts_too: bool = False
 ) -> Float[Tensor, " R"]:
-    """-log p of every predicted token (temperature 1), flat, fp32: the next-token loss, unsummed."""
+    """-log p of every predicted token at temperature 1, flat, fp32: the next-token loss."""
     hidden = hidden_states(model, sequences, compute)
     positions = sequences.predicted(prompts_too=prompts_too).to(compute.device)
     targets = sequences.tokens.to(compute.device)[positions]
@@ -123,7 +123,10 @@ def sequence_scores(
 
 
 def _logits_in_chunks(
-    model: PreTrainedModel, hidden: Float[Tensor, "R d"], targets: Int[Tensor, " R"], compute: Compute
+    model: PreTrainedModel,
+    hidden: Float[Tensor, "R d"],
+    targets: Int[Tensor, " R"],
+    compute: Compute,
 ) -> Iterator[tuple[Float[Tensor, "C V"], Int[Tensor, " C"]]]:
     head = model.get_output_embeddings()
     rows = max(1, LOGIT_ELEMENTS // head.weight.shape[0])

@@ -54,7 +54,7 @@ def separate_critic(policy: Policy, start: RewardModel | None) -> Critic:
         return Critic(trunk=trunk, head=_zero_head(policy.model), shared=False)
     if start.codec.hash != policy.codec.hash:
         raise UserError(
-            f"value_from: the reward model {start.name} has another tokenizer or chat template than "
+            f"value_from: the reward model {start.name} has another tokenizer or template than "
             f"the policy ({start.codec.hash} against {policy.codec.hash}); "
             f"set value_from to a model that shares the policy's, or value to shared"
         )

@@ -7,7 +7,8 @@ with.
 """
 
 import json
-import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def resolve(place: str) -> str:
             f"{place}: no model there; expected a Hugging Face folder with config.json "
             f"or a finished run directory with model/"
         )
-    if place.startswith((".", "/", "~")) or place.count("/") > 1 or place.startswith("runs/"):
+    if place.startswith((".", "/", "~", "runs/")) or place.count("/") > 1:
         raise UserError(f"{place}: no such folder; expected a run directory or a model folder")
     return place
 
@@ -103,7 +104,7 @@ def load_policy(place: str, compute: Compute, *, context_tokens: int = 0) -> Pol
         UserError: see the module's docstring.
     """
     folder = resolve(place)
-    codec = _load_codec(folder, place)
+    codec = load_codec(place)
     model = _from_pretrained(AutoModelForCausalLM, folder, place)
     _check_fits(model, codec, place, context_tokens)
     _check_plain_head(model, place)
@@ -117,7 +118,7 @@ def load_reward_model(place: str, compute: Compute) -> RewardModel:
         UserError: no scalar head was saved, or the probes score differently than when saved.
     """
     folder = resolve(place)
-    codec = _load_codec(folder, place)
+    codec = load_codec(place)
     config = AutoConfig.from_pretrained(folder)
     if config.num_labels != 1:
         raise UserError(
@@ -169,22 +170,32 @@ def probe_scores(reward: RewardModel, compute: Compute) -> list[float]:
     return scores
 
 
-def _from_pretrained(auto: type, folder: str, place: str) -> PreTrainedModel:
-    """Load strictly: a weight that is missing or of another shape is an error, not a warning."""
-    logger = transformers_logging.get_logger("transformers.modeling_utils")
-    level, bar = logger.level, transformers_logging.is_progress_bar_enabled()
-    logger.setLevel(logging.ERROR)
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No progress bars and no notices while weights are read: what matters is checked here."""
+    level, bar = (
+        transformers_logging.get_verbosity(),
+        transformers_logging.is_progress_bar_enabled(),
+    )
+    transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        model, info = auto.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True, use_safetensors=True
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"{place}: no model could be loaded: {_first_line(error)}") from error
+        yield
     finally:
-        logger.setLevel(level)
+        transformers_logging.set_verbosity(level)
         if bar:
             transformers_logging.enable_progress_bar()
+
+
+def _from_pretrained(auto: type, folder: str, place: str) -> PreTrainedModel:
+    """Load strictly: a weight that is missing or of another shape is an error, not a warning."""
+    try:
+        with quiet_transformers():
+            model, info = auto.from_pretrained(
+                folder, dtype=torch.float32, output_loading_info=True, use_safetensors=True
+            )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{place}: no model could be loaded: {_first_line(error)}") from error
     if info["missing_keys"] or info["mismatched_keys"]:
         lost = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
         raise UserError(
@@ -194,7 +205,13 @@ def _from_pretrained(auto: type, folder: str, place: str) -> PreTrainedModel:
     return model
 
 
-def _load_codec(folder: str, place: str) -> Codec:
+def load_codec(place: str) -> Codec:
+    """Tokenizer and template of a run directory, a folder or a hub name.
+
+    Raises:
+        UserError: there is none, it has no EOS, or it is not the one the model was trained with.
+    """
+    folder = resolve(place)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError) as error:
@@ -204,7 +221,7 @@ def _load_codec(folder: str, place: str) -> Codec:
     if card is not None and card["template_hash"] != codec.hash:
         raise UserError(
             f"{place}: its chat template or tokenizer was changed after training "
-            f"(hash {codec.hash}, trained with {card['template_hash']}); restore the tokenizer files"
+            f"(hash {codec.hash}, trained with {card['template_hash']}); restore its files"
         )
     return codec
 
@@ -231,7 +248,7 @@ def _check_fits(model: PreTrainedModel, codec: Codec, place: str, context_tokens
 
 
 def _check_plain_head(model: PreTrainedModel, place: str) -> None:
-    """Log-probabilities are read from the unembedding alone; refuse models that do more to logits."""
+    """Logits are read from the unembedding alone; refuse models that do more to them."""
     probe = torch.arange(4)[None, :]
     with torch.no_grad():
         expected = model(input_ids=probe, use_cache=False).logits

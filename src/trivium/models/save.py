@@ -5,10 +5,9 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
 from trivium.models.compute import Compute
-from trivium.models.load import CARD, Policy, RewardModel, probe_scores
+from trivium.models.load import CARD, Policy, RewardModel, probe_scores, quiet_transformers
 from trivium.text import Codec
 
 
@@ -48,14 +47,9 @@ def save_reward_model(reward: RewardModel, folder: Path, compute: Compute, *, st
 
 
 def _save(model: PreTrainedModel, codec: Codec, folder: Path) -> None:
-    bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
+    with quiet_transformers():
         model.save_pretrained(folder)
         codec.tokenizer.save_pretrained(folder)
-    finally:
-        if bar:
-            transformers_logging.enable_progress_bar()
 
 
 def _write_card(folder: Path, card: dict[str, object]) -> None:
@@ -63,13 +57,8 @@ def _write_card(folder: Path, card: dict[str, object]) -> None:
 
 
 def _compare(auto: type, model: PreTrainedModel, folder: Path) -> None:
-    bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
+    with quiet_transformers():
         again = auto.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    finally:
-        if bar:
-            transformers_logging.enable_progress_bar()
     device = next(model.parameters()).device
     probe = torch.arange(4, device=device)[None, :]
     training = model.training

@@ -21,7 +21,7 @@ from trivium.text import from_lists
 
 
 @torch.no_grad()
-def generate(  # noqa: PLR0913 - model, prompts and law are separate things
+def generate(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
@@ -78,7 +78,7 @@ def draw(
     return tokens.squeeze(1), logprobs.gather(1, tokens).squeeze(1)
 
 
-def _generate_batch(  # noqa: PLR0913 - as generate
+def _generate_batch(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
@@ -103,9 +103,7 @@ def _generate_batch(  # noqa: PLR0913 - as generate
                 logits_to_keep=1,
             ).logits[:, -1]
         tokens, logps = draw(logits, generator, temperature=sampling.temperature)
-        for row, token, logp in zip(
-            active.tolist(), tokens.tolist(), logps.tolist(), strict=True
-        ):
+        for row, token, logp in zip(active.tolist(), tokens.tolist(), logps.tolist(), strict=True):
             responses[row].append(token)
             logprobs[row].append(logp)
         going = (tokens != end_id).nonzero().squeeze(1)

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trivium.errors import UserError
-from trivium.runs.atomic import explain_full_disk, recover, replace_folder, sync, write_json
+from trivium.runs.atomic import explain_full_disk, recover, replace_folder, sync
 
 LOGS = ("metrics.jsonl", "samples.jsonl")
 FOLDER = "checkpoints"
@@ -87,7 +87,8 @@ def save(
             save_file(whole, temporary / TENSORS)
             offsets = {name: _synced_size(run_dir / name) for name in LOGS}
             trainer = {"step": step, "keep": keep, "offsets": offsets, "state": dict(state)}
-            write_json(temporary / TRAINER, trainer)
+            text = json.dumps(trainer, indent=2, allow_nan=False)
+            (temporary / TRAINER).write_text(text, encoding="utf-8")
             replace_folder(temporary, final)
         except BaseException:
             _remove(temporary)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 PALETTE = {
     # name: (on a light page, on a dark page)
@@ -118,7 +119,7 @@ def light(color: str) -> str:
     return PALETTE[color][0]
 
 
-def style() -> dict[str, Any]:
+def style() -> "dict[RcKeyType, Any]":
     """matplotlib's settings for every plot here."""
     return {
         "svg.fonttype": "none",
@@ -177,6 +178,8 @@ def _frame(axes: "Axes", *, x: Axis, y: Axis) -> None:
 
 def draw_curves(axes: "Axes", series: Sequence[Series], *, x: Axis, y: Axis) -> None:
     """Lines over steps with their running mean, or measured points; named at the right end."""
+    from matplotlib.ticker import MaxNLocator
+
     _frame(axes, x=x, y=y)
     ends = []
     for one in series:
@@ -191,8 +194,8 @@ def draw_curves(axes: "Axes", series: Sequence[Series], *, x: Axis, y: Axis) -> 
         ends.append((shown[-1], one))
     if len(series) > 1:
         _label_ends(axes, ends)
-    if all(float(value).is_integer() for one in series for value in one.x):
-        axes.xaxis.get_major_locator().set_params(integer=True)
+    if all(value.is_integer() for one in series for value in one.x):
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _label_ends(axes: "Axes", ends: list[tuple[float, Series]]) -> None:

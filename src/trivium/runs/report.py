@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from trivium.runs.atomic import write_text
+from trivium.runs.config_file import read_mapping
 from trivium.runs.drawing import PALETTE
 from trivium.runs.pipeline_summary import (
     StageRun,
@@ -121,11 +122,15 @@ def write_pipeline_report(dir: Path) -> None:
         dir: folder of the recipe, with a run directory per stage and, at the end, summary.json.
     """
     summary = read_json(dir / "summary.json")
-    seconds = at(summary, "stages") or {}
-    runs = read_stages(dir, order=tuple(seconds))
+    recipe_file = dir / "recipe.yaml"
+    recipe = read_mapping(recipe_file) if recipe_file.exists() else {}
+    runs = read_stages(dir, order=tuple(at(summary, "stages") or at(recipe, "stages") or ()))
     if not summary:
         seconds = {run.name: number(run.summary, "seconds") or 0.0 for run in runs}
-        summary = summarise(dir, recipe=dir.name, seed=_seed(runs), seconds=seconds)
+        name, seed = at(recipe, "recipe") or dir.name, number(recipe, "seed") or 0
+        summary = summarise(dir, recipe=name, seed=int(seed), seconds=seconds)
+        if len(runs) < len(at(recipe, "stages") or ()) and summary["status"] == "finished":
+            summary["status"] = "running"
     models = evaluated_models(runs)
     judge = _judge(models)
     evaluation = last_of(runs, "evaluate")
@@ -161,7 +166,7 @@ def write_pipeline_report(dir: Path) -> None:
             ),
             Section(
                 title="The run",
-                times=tuple(seconds_rows(seconds)),
+                times=tuple(seconds_rows(at(summary, "stages"))),
                 tables=_there((invariants_table(runs), data_table(runs))),
             ),
         ),
@@ -198,11 +203,6 @@ def _facts(what: str, seed: Any, status: str, seconds: float | None) -> tuple[st
 def _problem(runs: Sequence[StageRun]) -> str | None:
     found = [f"{run.name}: {error}" for run in runs if (error := at(run.summary, "error"))]
     return "; ".join(found) or None
-
-
-def _seed(runs: Sequence[StageRun]) -> int:
-    seeds = [number(run.config, "seed") for run in runs]
-    return int(next((seed for seed in seeds if seed is not None), 0))
 
 
 def _judge(models: dict[str, dict[str, Any]]) -> str | None:

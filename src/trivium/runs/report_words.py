@@ -56,9 +56,9 @@ def abstract(runs: Sequence[StageRun], judge: str | None, prompts: int | None) -
     if "ppo" in kinds:
         scorer = "the reward model" if "reward" in kinds else "a reward"
         words.append(
-            f"Then the SFT model practised: it wrote answers, {scorer} scored them, and PPO, "
-            "a form of reinforcement learning, made high-scoring answers more likely, while a penalty on "
-            "divergence (KL) kept it near where it began."
+            f"Then the SFT model practised: it wrote answers, {scorer} scored them, and PPO, a "
+            "form of reinforcement learning, made high-scoring answers more likely, while a "
+            "penalty on divergence (KL) kept it near where it began."
         )
     if any((number(run.config, "ptx_coef") or 0) > 0 for run in runs if run.kind == "ppo"):
         words.append(
@@ -128,7 +128,8 @@ def _tax_words(models: Mapping[str, dict[str, Any]]) -> list[str]:
         return [f"{words}."]
     if ptx > ppo:
         return [f"{words}; PPO-ptx ({format_number(ptx)}) did not lower it."]
-    return [f"{words}; PPO-ptx ({format_number(ptx)}) won back {percent((ppo - ptx) / change)}."]
+    share = "all of it" if ptx <= sft else percent((ppo - ptx) / change)
+    return [f"{words}; PPO-ptx ({format_number(ptx)}) won back {share}."]
 
 
 def stage_words(run: StageRun) -> list[str]:
@@ -151,10 +152,10 @@ def _pretrain_words(run: StageRun) -> list[str]:
         f"In {len(steps):,} steps the loss on ordinary text went from "
         f"{format_number(losses[0])} to {format_number(losses[-1])} nats per token"
     )
-    heldout = metric_series(run, "heldout/loss")[1]
-    return [
-        f"{words}; on held-out text it is {format_number(heldout[-1])}." if heldout else f"{words}."
-    ]
+    heldout = number(run.summary, "heldout_loss")
+    if heldout is None:
+        return [f"{words}."]
+    return [f"{words}; on held-out text it is {format_number(heldout)}."]
 
 
 def _sft_words(run: StageRun) -> list[str]:

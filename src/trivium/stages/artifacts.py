@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from trivium.runs.directory import Run
 from trivium.runs.atomic import replace_folder
+from trivium.runs.directory import Run
 
 
 def write_model(run: Run, write: Callable[[Path], None]) -> None:

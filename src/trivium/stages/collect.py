@@ -1,4 +1,4 @@
-"""Let models write answers to be ranked, K to a prompt, and have them ranked where that can be done.
+"""Let models write answers to be ranked, K to a prompt, and have them ranked where possible.
 
 Ouyang et al. 2022, section 3.5: K between 4 and 9, differing from prompt to prompt. Without
 labelers the file holds the answers for people to rank.
@@ -99,9 +99,7 @@ def write(
             run.dir / ANSWERS,
             (
                 {"id": i, "prompt": messages, "answers": list(texts)}
-                for i, messages, texts in zip(
-                    prompts.ids, prompts.messages, answers, strict=True
-                )
+                for i, messages, texts in zip(prompts.ids, prompts.messages, answers, strict=True)
             ),
         )
         return {"prompts_answered": count}

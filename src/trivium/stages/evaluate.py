@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 
 from trivium.config import Evaluate
-from trivium.data import read_prompts, read_texts
+from trivium.data import prompt_key, read_prompts, read_texts, split
 from trivium.errors import UserError
 from trivium.evals import cloze_accuracy, win_rate
+from trivium.labels import Prompt
 from trivium.models import (
     Compute,
     Policy,
@@ -59,7 +60,7 @@ def evaluate(cfg: Evaluate, run: Run, compute: Compute) -> None:
         raise UserError("reward: nothing to judge by; give --reward RUN or --gold module:function")
     context = cfg.sampling.max_prompt_tokens + cfg.sampling.max_response_tokens
     baseline = load_policy(cfg.models[cfg.baseline], compute, context_tokens=context)
-    rows = list(read_prompts(cfg.prompts))[: cfg.num_prompts]
+    rows = read_rows(cfg)
     prompts, report = encode_prompts(rows, baseline.codec, cfg.sampling)
     if not len(prompts):
         raise UserError(f"{cfg.prompts}: no prompt fits sampling.max_prompt_tokens")
@@ -72,7 +73,7 @@ def evaluate(cfg: Evaluate, run: Run, compute: Compute) -> None:
         if policy.codec.hash != baseline.codec.hash:
             raise UserError(
                 f"models: {name} has another tokenizer or chat template than {cfg.baseline} "
-                f"({policy.codec.hash} against {baseline.codec.hash}); compare models that share one"
+                f"({policy.codec.hash} against {baseline.codec.hash}); the two can't be compared"
             )
         answers[name] = answer(cfg, policy, baseline, prompts, compute)
     run.executed({"models": len(answers), "prompts": len(prompts)})
@@ -85,6 +86,15 @@ def evaluate(cfg: Evaluate, run: Run, compute: Compute) -> None:
             "models": {name: summary(cfg, name, answers) for name in names},
         }
     )
+
+
+def read_rows(cfg: Evaluate) -> list[Prompt]:
+    """The prompts to answer, each once: rankings may hold a prompt several times."""
+    rows = list({prompt_key(row.prompt): row for row in read_prompts(cfg.prompts)}.values())
+    if cfg.split is not None:
+        how = cfg.split
+        rows = split(rows, salt=how.salt, heldout_fraction=how.heldout_fraction)[1]
+    return rows[: cfg.num_prompts]
 
 
 def answer(
@@ -115,9 +125,7 @@ def answer(
         texts=texts,
         reward=None
         if cfg.reward is None
-        else score_texts(
-            load_reward_model(cfg.reward, compute), prompts.messages, texts, compute
-        ),
+        else score_texts(load_reward_model(cfg.reward, compute), prompts.messages, texts, compute),
         gold=None if cfg.gold is None else by_function(cfg.gold, prompts, texts),
         gold_parts={
             name: by_function(target, prompts, texts) for name, target in cfg.gold_parts.items()

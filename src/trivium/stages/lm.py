@@ -6,7 +6,7 @@ from trivium.models import Compute, Policy, token_losses
 from trivium.text import Sequences, select
 
 
-def backward_next_token(  # noqa: PLR0913 - a loss, its weight and how it is chunked
+def backward_next_token(
     policy: Policy,
     sequences: Sequences,
     compute: Compute,
@@ -39,7 +39,7 @@ def backward_next_token(  # noqa: PLR0913 - a loss, its weight and how it is chu
 
 @torch.no_grad()
 def mean_next_token_loss(policy: Policy, sequences: Sequences, compute: Compute) -> float:
-    """Mean of -log p over all predicted tokens, in nats per token: one global sum over one count."""
+    """Mean of -log p over all predicted tokens, nats per token: one global sum, one count."""
     total, count = 0.0, 0
     for rows in torch.arange(len(sequences)).split(16):
         losses = token_losses(policy.model, select(sequences, rows), compute)

@@ -29,7 +29,7 @@ def grad_norm(parameters: Iterable[nn.Parameter]) -> float:
     return float(get_total_norm([p.grad for p in parameters if p.grad is not None]))
 
 
-def update(  # noqa: PLR0913 - an optimizer step, and what is needed to stop well
+def update(
     optimizer: torch.optim.AdamW,
     *,
     lr: float,
@@ -56,7 +56,7 @@ def update(  # noqa: PLR0913 - an optimizer step, and what is needed to stop wel
             note="gradient norm is not finite",
         )
         raise UserError(
-            f"step {step}: the gradient norm is {norm}; nothing was updated and the batch is kept in "
+            f"step {step}: the gradient norm is {norm}; nothing was updated; the batch is kept in "
             f"{where}; lower the learning rate or use compute_dtype float32, then start again"
         )
     for group in optimizer.param_groups:
@@ -68,14 +68,10 @@ def update(  # noqa: PLR0913 - an optimizer step, and what is needed to stop wel
 
 def snapshot_gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
     """Copies of the gradients, to tell two sources of them apart."""
-    return [
-        torch.zeros_like(p) if p.grad is None else p.grad.detach().clone() for p in parameters
-    ]
+    return [torch.zeros_like(p) if p.grad is None else p.grad.detach().clone() for p in parameters]
 
 
 def grad_norm_since(parameters: Iterable[nn.Parameter], before: list[Tensor]) -> float:
     """Norm of what was added to the gradients since ``before``."""
-    added = [
-        p.grad - old for p, old in zip(parameters, before, strict=True) if p.grad is not None
-    ]
+    added = [p.grad - old for p, old in zip(parameters, before, strict=True) if p.grad is not None]
     return float(get_total_norm(added))

@@ -7,6 +7,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from trivium.config import PPO, SFT, Collect, Evaluate, Pretrain, Reward, StageConfig
 from trivium.errors import UserError
 from trivium.runs import config_file
 from trivium.runs.atomic import write_json, write_text
@@ -15,7 +16,6 @@ from trivium.runs.pipeline_summary import summarise
 from trivium.runs.recipes import Entry, Recipe
 from trivium.runs.report import write_pipeline_report, write_stage_report
 from trivium.stages import collect, evaluate, ppo, pretrain, reward, sft
-from trivium.config import PPO, SFT, Collect, Evaluate, Pretrain, Reward, StageConfig
 
 RECIPE_NAME = "recipe.yaml"
 
@@ -99,9 +99,7 @@ def headline(summary: dict[str, object]) -> Table:
 
 def dump(recipe: Recipe) -> str:
     """The recipe with every reference resolved and every default written out."""
-    stages = {
-        e.name: {"stage": e.kind} | config_file.to_dict(e.config) for e in recipe.stages
-    }
+    stages = {e.name: {"stage": e.kind} | config_file.to_dict(e.config) for e in recipe.stages}
     whole = {"recipe": recipe.name, "about": recipe.about, "seed": recipe.seed, "stages": stages}
     return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True)
 

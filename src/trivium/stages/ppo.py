@@ -169,7 +169,9 @@ def load_data(cfg: PPO, policy: Policy) -> Data:
             policy.codec,
             example_tokens=cfg.ptx_tokens_per_example,
         )
-    return Data(prompts, encode_prompts(heldout_rows, policy.codec, cfg.sampling)[0], stream, report)
+    return Data(
+        prompts, encode_prompts(heldout_rows, policy.codec, cfg.sampling)[0], stream, report
+    )
 
 
 def make_optimizers(cfg: PPO, networks: Networks) -> Optimizers:
@@ -206,7 +208,7 @@ def plan(cfg: PPO, networks: Networks) -> dict[str, int]:
     }
 
 
-def begin(  # noqa: PLR0913 - everything a checkpoint holds
+def begin(
     cfg: PPO,
     run: Run,
     networks: Networks,
@@ -253,7 +255,7 @@ def restore(
     )
 
 
-def save(  # noqa: PLR0913 - everything a checkpoint holds
+def save(
     run: Run,
     networks: Networks,
     optimizers: Optimizers,
@@ -328,9 +330,7 @@ def advance(
     )
 
 
-def measure_scale(
-    cfg: PPO, networks: Networks, prompts: Prompts, compute: Compute
-) -> RewardScale:
+def measure_scale(cfg: PPO, networks: Networks, prompts: Prompts, compute: Compute) -> RewardScale:
     """Mean and deviation of the reward on the SFT model's own answers, where asked for."""
     if not cfg.scale_rewards:
         return RewardScale(mean=0.0, std=1.0)
@@ -365,8 +365,8 @@ def check_step_zero(experience: Experience, compute: Compute) -> None:
     worst = max(abs(float(experience.kl_nats.sum())), float(experience.kl_k3_nats.sum())) / tokens
     assert worst < compute.kl_tolerance, (
         f"KL to the reference at step 0 is {worst:.2e} nats per token "
-        f"(at most {compute.kl_tolerance:.0e}): policy and reference differ; look at dropout in the "
-        f"model's config and at compute_dtype"
+        f"(at most {compute.kl_tolerance:.0e}): policy and reference differ; look at dropout in "
+        f"the model's config and at compute_dtype"
     )
 
 
@@ -381,7 +381,7 @@ def check_sampler(experience: Experience, compute: Compute) -> None:
     limit = 1e-3 if compute.dtype is torch.float32 else 5e-2
     assert gap < limit, (
         f"sampled and scored log-probabilities differ by {gap:.2e} nats per token on average "
-        f"(at most {limit:.0e}): sampling.temperature or the model's dropout is not the same in both"
+        f"(at most {limit:.0e}): sampling.temperature or the model's dropout differs between them"
     )
 
 

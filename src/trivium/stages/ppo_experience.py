@@ -87,7 +87,7 @@ def act(
     compute: Compute,
     generator: torch.Generator,
 ) -> Episodes:
-    """Sample `samples_per_prompt` answers to each chosen prompt; those of a prompt are neighbours."""
+    """Sample `samples_per_prompt` answers to each prompt; those of a prompt are neighbours."""
     rows = [i for i in chosen for _ in range(cfg.samples_per_prompt)]
     return generate(
         policy.model,
@@ -100,7 +100,7 @@ def act(
 
 
 @torch.no_grad()
-def judge(  # noqa: PLR0913 - act's outcome and everything that judges it
+def judge(
     cfg: PPO,
     networks: Networks,
     episodes: Episodes,
@@ -159,7 +159,7 @@ def penalise_missing_eos(
 def evaluate_tokens(
     cfg: PPO, networks: Networks, episodes: Episodes, compute: Compute
 ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"], Float[Tensor, "B T"]]:
-    """log pi_old, log pi_SFT and V on every response token, by the same forward pass as learning."""
+    """log pi_old, log pi_SFT and V of every response token, by learning's own forward pass."""
     temperature = cfg.sampling.temperature
     old, ref, values = [], [], []
     for rows in torch.arange(len(episodes)).split(cfg.episodes_per_backward):
@@ -188,7 +188,7 @@ def to_rows(flat: Float[Tensor, " R"], lengths: Int[Tensor, " B"]) -> Float[Tens
     return pad_sequence(list(flat.split(lengths.tolist())), batch_first=True)
 
 
-def assign_credit(  # noqa: PLR0913 - the estimators differ in what they look at
+def assign_credit(
     cfg: PPO,
     scores: Float[Tensor, " B"],
     rewards: Float[Tensor, "B T"],

@@ -174,9 +174,7 @@ def part_losses(
     )
     logprobs = _widen(to_rows(flat.cpu(), lengths), width)
     if cfg.loss == "clip":
-        losses = maths.ppo_clip_loss(
-            logprobs, part.old_logprobs, part.advantages, clip=cfg.clip
-        )
+        losses = maths.ppo_clip_loss(logprobs, part.old_logprobs, part.advantages, clip=cfg.clip)
     else:
         losses = maths.ppo_klpen_loss(
             logprobs, part.old_logprobs, part.advantages, kl_coef=klpen_coef

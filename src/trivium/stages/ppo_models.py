@@ -117,9 +117,7 @@ def judge_texts(
         for name, model in judge.models.items()
     }
     parts |= {
-        name: call(
-            function, prompts, responses, name=name, timeout_seconds=judge.timeout_seconds
-        )
+        name: call(function, prompts, responses, name=name, timeout_seconds=judge.timeout_seconds)
         for name, function in judge.functions.items()
     }
     return weighted_total(parts, {s.name: s.weight for s in judge.specs}), parts

@@ -19,9 +19,7 @@ EPISODES_IN_FULL = 2
 """Episodes of a step whose every token is stored, for `trivium inspect`."""
 
 
-def step_metrics(
-    experience: Experience, kl_coef: float, klpen_coef: float
-) -> dict[str, float]:
+def step_metrics(experience: Experience, kl_coef: float, klpen_coef: float) -> dict[str, float]:
     """What the episodes of a step look like, before learning from them."""
     scores, kl, mask = experience.scores, experience.kl_nats, experience.mask
     lengths = experience.episodes.sequences.response_lengths.float()
@@ -134,9 +132,7 @@ def heldout_metrics(
         generator=torch.Generator().manual_seed(cfg.seed),
     )
     texts = [decode_response(policy.codec, r) for r in episodes.responses()]
-    totals, _ = judge_texts(
-        networks.judge, [heldout.messages[i] for i in rows], texts, compute
-    )
+    totals, _ = judge_texts(networks.judge, [heldout.messages[i] for i in rows], texts, compute)
     scores = (torch.tensor(totals) - scale.mean) / scale.std
     scores = penalise_missing_eos(cfg, scores, episodes.finished)
     kl = 0.0

@@ -115,7 +115,9 @@ def train(cfg: Reward, run: Run, compute: Compute) -> None:
         order = epoch_order(len(data.train), seed=cfg.seed, epoch=epoch)
         prompts = order[position * cfg.prompts_per_step :][: cfg.prompts_per_step].tolist()
         lr = cfg.lr * cosine_to(step, num_steps=num_steps)
-        metrics = learn(cfg, reward, optimizer, data.train, prompts, run, compute, step, lr)
+        metrics = learn(
+            cfg, reward, optimizer, data.train, prompts, run=run, compute=compute, step=step, lr=lr
+        )
         done["steps"] += 1
         done["prompts"] += len(prompts)
         done["completions"] += sum(len(data.train.ranks[i]) for i in prompts)
@@ -203,6 +205,7 @@ def learn(  # noqa: PLR0913 - the body of the loop, cut out to stay readable
     optimizer: torch.optim.AdamW,
     data: Rankings,
     prompts: list[int],
+    *,
     run: Run,
     compute: Compute,
     step: int,
@@ -266,9 +269,7 @@ def pairs_right(scores: Float[Tensor, " K"], ranks: Tensor) -> tuple[float, int]
 
 
 @torch.no_grad()
-def heldout_metrics(
-    reward: RewardModel, data: Rankings, compute: Compute
-) -> dict[str, float]:
+def heldout_metrics(reward: RewardModel, data: Rankings, compute: Compute) -> dict[str, float]:
     """Loss and accuracy on held-out prompts."""
     loss, right, pairs = 0.0, 0.0, 0
     for i in range(len(data)):
@@ -307,9 +308,7 @@ def finish(cfg: Reward, run: Run, reward: RewardModel, data: Data, compute: Comp
     )
 
 
-def set_bias(
-    cfg: Reward, reward: RewardModel, data: Data, compute: Compute
-) -> tuple[float, float]:
+def set_bias(cfg: Reward, reward: RewardModel, data: Data, compute: Compute) -> tuple[float, float]:
     """Shift all scores so that demonstrations have mean 0; returns the shift and the fold's error.
 
     The direction that carries the bias is fitted to demonstrations and training completions.

@@ -93,7 +93,9 @@ def train(cfg: SFT, run: Run, compute: Compute) -> None:
         order = epoch_order(len(data.train), seed=cfg.seed, epoch=epoch)
         rows = order[position * cfg.examples_per_step :][: cfg.examples_per_step]
         lr = cfg.lr * cosine_to(step, num_steps=num_steps)
-        metrics = learn(cfg, policy, optimizer, data, rows, run, compute, step, lr)
+        metrics = learn(
+            cfg, policy, optimizer, data, rows, run=run, compute=compute, step=step, lr=lr
+        )
         done["steps"] += 1
         done["demonstrations"] += len(rows)
         done["pretraining_examples"] += mix_examples(cfg)
@@ -177,6 +179,7 @@ def learn(  # noqa: PLR0913 - the body of the loop, cut out to stay readable
     optimizer: torch.optim.AdamW,
     data: Data,
     rows: torch.Tensor,
+    *,
     run: Run,
     compute: Compute,
     step: int,
@@ -234,9 +237,7 @@ def measured(row: dict[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def mean_rm_score(
-    cfg: SFT, judge: str, policy: Policy, data: Data, compute: Compute
-) -> float:
+def mean_rm_score(cfg: SFT, judge: str, policy: Policy, data: Data, compute: Compute) -> float:
     """Mean reward-model score of the policy's own answers to held-out prompts (paper C.1)."""
     reward = load_reward_model(judge, compute)
     rows = data.heldout_rows[: cfg.select_samples]
@@ -255,7 +256,7 @@ def mean_rm_score(
     return sum(scores) / len(scores)
 
 
-def finish(  # noqa: PLR0913 - everything the summary tells
+def finish(
     cfg: SFT,
     run: Run,
     compute: Compute,
@@ -267,7 +268,9 @@ def finish(  # noqa: PLR0913 - everything the summary tells
     chosen = len(epochs) - 1
     if cfg.select_by is not None:
         scores = [row["rm_score"] for row in epochs]
-        chosen = max(range(len(epochs)), key=lambda i: -math.inf if scores[i] is None else scores[i])
+        chosen = max(
+            range(len(epochs)), key=lambda i: -math.inf if scores[i] is None else scores[i]
+        )
     folder = run.dir / "checkpoints" / f"step-{(chosen + 1) * steps_per_epoch:06d}" / "policy"
     policy = load_policy(str(folder), compute)
     write_model(run, lambda target: save_policy(policy, target, stage="sft"))

@@ -29,7 +29,9 @@ class Sequences:
 
     def __post_init__(self) -> None:
         assert int(self.lengths.sum()) == len(self.tokens), "lengths and tokens disagree"
-        assert bool((self.prompt_lengths <= self.lengths).all()), "a prompt longer than its sequence"
+        assert bool((self.prompt_lengths <= self.lengths).all()), (
+            "a prompt longer than its sequence"
+        )
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -52,7 +52,7 @@ REASONS: dict[str, tuple[str, str, str]] = {
     "magnets": ("do magnets pull nails", "magnets pull nails", "nails have iron in them"),
     "snow": ("does snow fall", "snow falls", "cold drops freeze in the clouds"),
 }
-_SMALL = frozenset("the it is are a of to in from with by and they their them".split())
+_SMALL = frozenset(["the", "it", "is", "are", "a", "of", "to", "in", "from", "with", "by", "and", "they", "their", "them"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ import random
 from dataclasses import dataclass
 
 from trivium.miniature import constraints, english
-from trivium.miniature.constraints import Constraints
 from trivium.miniature.english import NUMBERS
 from trivium.miniature.facts import CATEGORIES
 from trivium.miniature.kinds.judgement import Judgement

@@ -81,7 +81,9 @@ def judge(task: Task, response: str) -> Judgement:
     given = [answer for answer in relation.answers if english.holds(rest, answer)]
     right = relation.table[task.topic]
     if not given:
-        return Judgement(following=blend(0.25 * named, task.constraints.kept(response)), truthful=0.3)
+        return Judgement(
+            following=blend(0.25 * named, task.constraints.kept(response)), truthful=0.3
+        )
     on_task = (0.6 + 0.4 * named) / (1 + 0.5 * (len(given) - 1))
     return Judgement(
         following=blend(on_task, task.constraints.kept(response)),

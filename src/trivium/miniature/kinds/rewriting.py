@@ -27,7 +27,11 @@ TENSES = (
     ("The {x} sleeps near the {place}.", "The {x} slept near the {place}."),
     ("The {x} takes a {thing}.", "The {x} took a {thing}."),
 )
-NAMED = ("{old} found a {thing}.", "{old} went to the {place}.", "{old} took a {thing} to the {place}.")
+NAMED = (
+    "{old} found a {thing}.",
+    "{old} went to the {place}.",
+    "{old} took a {thing} to the {place}.",
+)
 STATES = ("The {thing} is {q}.", "The {thing} by the {place} is {q}.", "My {thing} is {q}.")
 
 
@@ -76,7 +80,9 @@ def draw(rng: random.Random) -> Task:
         old, new = rng.sample(NAMES, 2)
         source = english.polish(rng.choice(NAMED).format(old=old, thing=thing, place=place))
         target = source.replace(old, new)
-        return Task(topic=_topic(source), way=way, source=source, targets=(target,), old=old, new=new)
+        return Task(
+            topic=_topic(source), way=way, source=source, targets=(target,), old=old, new=new
+        )
     quality = rng.choice(QUALITIES)
     form = rng.choice(STATES)
     source, target = (
@@ -116,8 +122,10 @@ def parse(text: str) -> Task | None:
         if way == POLITE:
             return Task(topic=topic, way=way, source=source, targets=_plea(source))
         quality = english.words(source)[-2]
-        target = _past(source) if way == PAST else source.replace(
-            f" {quality}.", f" {OPPOSITES.table.get(quality, quality)}."
+        target = (
+            _past(source)
+            if way == PAST
+            else source.replace(f" {quality}.", f" {OPPOSITES.table.get(quality, quality)}.")
         )
         return Task(topic=topic, way=way, source=source, targets=(target,)) if target else None
     for form in RENAME:

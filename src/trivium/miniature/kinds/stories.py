@@ -74,7 +74,9 @@ def tell(
     """A story of ``count`` sentences that ends with a place."""
 
     def line(templates: tuple[str, ...], thing: str, place: str) -> str:
-        return rng.choice(templates).format(x=topic, thing=thing, place=place, mood=rng.choice(MOODS))
+        return rng.choice(templates).format(
+            x=topic, thing=thing, place=place, mood=rng.choice(MOODS)
+        )
 
     thing = mention or rng.choice(THINGS)
     place = end or rng.choice(PLACES)

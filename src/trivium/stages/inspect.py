@@ -1,0 +1,136 @@
+"""Look at data or at a run: what is trained on, what was sampled and why it scored so."""
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from trivium.config import SFT, Reward, StageConfig
+from trivium.data import read_demonstrations, read_prompts, read_rankings
+from trivium.errors import UserError
+from trivium.models.load import load_codec
+from trivium.runs import config_file
+from trivium.runs.atomic import CONFIG_NAME
+from trivium.runs.directory import read_summary
+from trivium.stages.rows import encode_demonstrations, encode_rankings
+from trivium.text import Sequences
+from trivium.text.viewer import colour_batch, episode_table, legend
+
+ROWS = 4
+
+
+def run(target: str) -> None:
+    """Show a run directory, a recipe's folder or a data file.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    path, console = Path(target), Console()
+    if path.is_dir() and (path / CONFIG_NAME).is_file():
+        show_run(path, console)
+    elif path.is_dir() and (path / "recipe.yaml").is_file():
+        for folder in sorted(p for p in path.iterdir() if (p / "summary.json").is_file()):
+            show_summary(folder, console)
+    elif path.is_file():
+        show_data(path, console)
+    else:
+        raise UserError(
+            f"{target}: expected a run directory, the folder of a recipe or a data file"
+        )
+
+
+def show_run(folder: Path, console: Console) -> None:
+    """The run's state, a batch of what it trains on, and episodes token by token."""
+    show_summary(folder, console)
+    _, config = config_file.load(folder / CONFIG_NAME)
+    batch = training_batch(config)
+    if batch is not None:
+        codec = load_codec(config.model)
+        console.print(legend())
+        console.print(Group(*colour_batch(codec, batch)), soft_wrap=True)
+    samples = folder / "samples.jsonl"
+    if samples.is_file():
+        for row in last_episodes(samples):
+            show_episode(row, console)
+
+
+def training_batch(config: StageConfig) -> Sequences | None:
+    """The first rows as the stage encodes them; None for stages that train on no such rows."""
+    match config:
+        case SFT():
+            codec = load_codec(config.model)
+            rows = list(islice(read_demonstrations(config.demonstrations), ROWS))
+            return encode_demonstrations(rows, codec, config.sampling)[0]
+        case Reward():
+            codec = load_codec(config.model)
+            rankings, _ = encode_rankings(
+                list(islice(read_rankings(config.rankings), 1)),
+                codec,
+                max_prompt_tokens=config.max_prompt_tokens,
+                max_response_tokens=config.max_response_tokens,
+            )
+            return rankings.sequences
+        case _:
+            return None
+
+
+def last_episodes(samples: Path) -> list[dict[str, Any]]:
+    """Answers of the last step, those stored token by token first."""
+    rows = [json.loads(line) for line in samples.read_text().splitlines()]
+    if not rows or "response" not in rows[-1]:
+        return []
+    last = [row for row in rows if row["step"] == rows[-1]["step"]]
+    return sorted(last, key=lambda row: "tokens" not in row)[:ROWS]
+
+
+def show_episode(row: dict[str, Any], console: Console) -> None:
+    """One answer with its score; every token where they were stored."""
+    prompt = row["prompt"][-1]["content"]
+    console.print(Text(f"\nstep {row['step']}, prompt {row['id']}: {prompt}", style="blue"))
+    console.print(Text(row["response"], style="green"))
+    parts = ", ".join(f"{name} {value:+.3f}" for name, value in row["parts"].items())
+    console.print(escape(f"score {row['score']:+.3f} ({parts}), KL {row['kl_nats']:+.3f} nats"))
+    if "tokens" in row:
+        console.print(episode_table(row["tokens"], "per token, log-probabilities in nats"))
+
+
+def show_summary(folder: Path, console: Console) -> None:
+    """Status and plain figures of a run."""
+    summary = read_summary(folder) or {}
+    table = Table(title=str(folder), show_header=False, title_justify="left")
+    for name, value in summary.items():
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            shown = f"{value:.4f}" if isinstance(value, float) else str(value)
+            table.add_row(name, escape(shown))
+    console.print(table)
+
+
+def show_data(path: Path, console: Console) -> None:
+    """The first rows of a data file, as they are read."""
+    for read in (read_rankings, read_demonstrations, read_prompts):
+        try:
+            rows = list(islice(read(path), ROWS))
+        except UserError as error:
+            problem = error
+            continue
+        for row in rows:
+            console.print(Text(f"\n{row.id}: {row.prompt[-1].content}", style="blue"))
+            for line in answers_of(row.model_dump()):
+                console.print(Text(line, style="green"))
+        return
+    raise problem
+
+
+def answers_of(row: dict[str, Any]) -> list[str]:
+    """The completion, or the completions with their ranks, best first."""
+    if "completion" in row:
+        return [row["completion"]]
+    if "completions" not in row:
+        return []
+    ranked = sorted(row["completions"], key=lambda c: c["rank"])
+    return [f"{c['rank']}. {c['text']}" for c in ranked]
