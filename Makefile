@@ -13,7 +13,7 @@ learn:      setup ; $(BIN)/python -m pytest -m learn
 check:      setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/basedpyright
+	$(BIN)/basedpyright --level error --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest tests/house
 	$(BIN)/python docs/generate.py --check
 fmt:        setup ; $(BIN)/ruff format . && $(BIN)/ruff check --fix .

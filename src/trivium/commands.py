@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from trivium.config import PPO, SFT, Collect, Evaluate, Pretrain, Reward, StageConfig
+from trivium.config import StageConfig
 from trivium.errors import UserError
 
 Kind = Literal["prompts", "demonstrations", "rankings", "texts"]
@@ -63,46 +63,24 @@ def resume(run: Path, /) -> None:
     """
     from trivium.runs import config_file
 
+    if not run.is_dir():
+        raise UserError(f"{run}: no such folder; expected the folder of a run to go on with")
     if (run / "config.yaml").is_file():
         _, config = config_file.load(run / "config.yaml")
         run_stage(config, run, resume=True)
         return
-    if not run.is_dir():
-        raise UserError(f"{run}: no such folder; expected the folder of a run to go on with")
     from trivium.stages import pipeline
 
     with resumable(run):
-        pipeline.resume(run)
+        pipeline.run(pipeline.load(run), run, resume=True)
 
 
 def run_stage(config: StageConfig, out: Path, *, resume: bool = False) -> None:
-    """Run one stage into ``out``; the one place that knows which module is which stage."""
+    """Run one stage into ``out``."""
+    from trivium.stages import pipeline
+
     with resumable(out):
-        match config:
-            case Pretrain():
-                from trivium.stages import pretrain
-
-                pretrain.run(config, out, resume=resume)
-            case SFT():
-                from trivium.stages import sft
-
-                sft.run(config, out, resume=resume)
-            case Reward():
-                from trivium.stages import reward
-
-                reward.run(config, out, resume=resume)
-            case PPO():
-                from trivium.stages import ppo
-
-                ppo.run(config, out, resume=resume)
-            case Collect():
-                from trivium.stages import collect
-
-                collect.run(config, out, resume=resume)
-            case Evaluate():
-                from trivium.stages import evaluate
-
-                evaluate.run(config, out, resume=resume)
+        pipeline.run_stage(config, out, resume=resume)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trivium.data import find_leaks, refuse_leaks
+from trivium.data import find_leaks, refuse_leaks, split, split_without_leaks
 from trivium.errors import UserError
 from trivium.labels import Message, Prompt, Text
 
@@ -109,6 +109,19 @@ def test_many_rows_alike_take_no_quadratic_time():
     start = time.process_time()
     assert len(find_leaks(rows[:12_000], rows[12_000:])) == 12_000
     assert time.process_time() - start < 5  # about 0.5 s; pair by pair, 144 million, over 10 s
+
+
+def test_a_split_without_leaks_loses_training_rows_only():
+    rows = [prompt(f"Question {i}?", str(i)) for i in range(50)]
+    rows += [prompt(f"{STORY}{i}", f"near {i}") for i in range(10)]
+    plain_train, plain_heldout = split(rows, salt="s", heldout_fraction=0.4)
+    train, heldout, left_out = split_without_leaks(rows, salt="s", heldout_fraction=0.4)
+    assert heldout == plain_heldout
+    near = [row for row in plain_train if row.id.startswith("near")]
+    assert 0 < len(near) < 10  # the plain split has them on both sides
+    assert [rows[i] for i in left_out] == near
+    assert train == [row for row in plain_train if row not in near]
+    assert find_leaks(train, heldout) == []
 
 
 def test_refuse_leaks_names_number_first_example_and_remedy():

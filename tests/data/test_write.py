@@ -59,7 +59,8 @@ def test_gzip_is_a_function_of_the_rows(tmp_path: Path):
     for name in ("a.jsonl.gz", "b.jsonl.gz"):
         write_jsonl(tmp_path / name, [{"prompt": "Hi"}])
     assert (tmp_path / "a.jsonl.gz").read_bytes() == (tmp_path / "b.jsonl.gz").read_bytes()
-    assert (tmp_path / "a.jsonl.gz").read_bytes()[:2] == b"\x1f\x8b"
+    # RFC 1952: two magic bytes, deflate, no flags, and four bytes of time, which must not be there
+    assert (tmp_path / "a.jsonl.gz").read_bytes()[:8] == b"\x1f\x8b\x08\0\0\0\0\0"
 
 
 def test_parquet_has_all_columns_of_a_label_however_late_they_come(tmp_path: Path):
@@ -95,6 +96,17 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path,
         write(path, rows())
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("write", [write_jsonl, write_parquet])
+def test_a_reader_of_the_old_file_never_sees_the_new_one(tmp_path: Path, write):
+    path = tmp_path / "rows.data"
+    write(path, [Text(text="old")])
+    old = path.read_bytes()
+    with path.open("rb") as reader:
+        write(path, [Text(text="new")])
+        assert reader.read() == old
+    assert path.read_bytes() != old
 
 
 def test_a_file_can_be_rewritten_from_itself(tmp_path: Path):

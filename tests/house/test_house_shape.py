@@ -6,7 +6,7 @@ import re
 from house_source import FILES, ROOT, SRC, TREES, at, nodes
 
 MAX_FILE_LINES = 400
-LONGER = {"config.py": 650}
+LONGER = {SRC / "config.py": 650}
 """One table of knobs, one sentence each: two files would be harder to search, not easier."""
 MAX_FUNCTION_LINES = 80
 MAY_INHERIT = {
@@ -23,7 +23,7 @@ EVERYWHERE = [
 
 def test_files_stay_small():
     sizes = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in FILES}
-    most = {file: LONGER[file.name] if file.name in LONGER else MAX_FILE_LINES for file in FILES}
+    most = dict.fromkeys(FILES, MAX_FILE_LINES) | LONGER
     assert not {str(f.relative_to(SRC)): n for f, n in sizes.items() if n > most[f]}
 
 

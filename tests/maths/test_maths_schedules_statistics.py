@@ -97,4 +97,6 @@ def test_nothing_seen_changes_nothing():
     assert math.isnan(empty.std)
     assert merge_moments(empty, empty) == empty
     nothing = torch.zeros(2, dtype=torch.bool)
-    assert update_moments(empty, torch.ones(2), nothing) == empty
+    some = RunningMoments(count=2, mean=1.0, m2=2.0)
+    for moments in (empty, some):
+        assert update_moments(moments, torch.ones(2), nothing) == moments

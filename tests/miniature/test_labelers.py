@@ -1,7 +1,6 @@
 """Simulated labelers: ties, determinism, and the agreement they are made for."""
 
 import random
-from itertools import combinations
 
 from trivium.miniature import labelers
 

@@ -4,7 +4,7 @@ What every stage uses is named here; the verbs of `trivium data` are in `trivium
 """
 
 from trivium.data.convert import Shape, detect, to_native, to_trl_pairs
-from trivium.data.leaks import Leak, find_leaks, refuse_leaks
+from trivium.data.leaks import Leak, find_leaks, refuse_leaks, split_without_leaks
 from trivium.data.read import read_demonstrations, read_prompts, read_rankings, read_texts
 from trivium.data.report import DataReport, require_acceptable
 from trivium.data.split import prompt_key, side, split
@@ -27,6 +27,7 @@ __all__ = [
     "require_acceptable",
     "side",
     "split",
+    "split_without_leaks",
     "to_native",
     "to_trl_pairs",
     "write_jsonl",

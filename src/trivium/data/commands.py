@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, Literal, assert_never
 
 from trivium.data.convert import Row, to_trl_pairs
-from trivium.data.leaks import Leak, find_leaks
+from trivium.data.leaks import Leak, find_leaks, split_without_leaks
 from trivium.data.read import read_demonstrations, read_prompts, read_rankings, read_texts
-from trivium.data.split import split
 from trivium.data.statistics import describe
 from trivium.data.write import write_jsonl, write_parquet
 from trivium.errors import UserError
@@ -107,9 +106,7 @@ def split_file(
 ) -> dict[str, Any]:
     """Write `train.jsonl` and `heldout.jsonl` into a folder, without a leak between them.
 
-    The side of a row is `trivium.data.split.side`. A training row that would give a held-out
-    row away all the same (a near-duplicate, a prompt asked by two authors) is left out of train:
-    the held-out side is the yardstick and must not depend on what else is in the file.
+    The sides are those of `trivium.data.leaks.split_without_leaks`.
 
     Returns:
         `train`, `heldout`: rows written. `left_out`: positions in the source, from 1, of the
@@ -119,20 +116,19 @@ def split_file(
         UserError: at the first bad row; the fraction is outside [0, 1]; a side got no row.
     """
     rows = list(read(path, kind))
-    train, heldout = split(rows, salt=salt, heldout_fraction=heldout_fraction)
+    train, heldout, left_out = split_without_leaks(
+        rows, salt=salt, heldout_fraction=heldout_fraction
+    )
     if not train or not heldout:
         empty = "held-out" if train else "train"
         raise UserError(
             f"{path}: expected rows on both sides, got none of {len(rows)} on the {empty} side; "
             "give more rows, another fraction or another salt"
         )
-    leaking = {leak.train_index for leak in find_leaks(train, heldout)}
-    clean = [row for i, row in enumerate(train) if i not in leaking]
-    write_jsonl(Path(out_dir) / "train.jsonl", clean)
+    write_jsonl(Path(out_dir) / "train.jsonl", train)
     write_jsonl(Path(out_dir) / "heldout.jsonl", heldout)
-    left_out = {id(train[i]) for i in leaking}
-    positions = [i for i, row in enumerate(rows, start=1) if id(row) in left_out]
-    return {"train": len(clean), "heldout": len(heldout), "left_out": positions}
+    positions = [position + 1 for position in left_out]
+    return {"train": len(train), "heldout": len(heldout), "left_out": positions}
 
 
 def leak_check(train: str | Path, heldout: str | Path, *, kind: Kind = "prompts") -> list[Leak]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trivium.data.split import author_of, normalise, prompt_key, row_key
+from trivium.data.split import LabelT, author_of, normalise, prompt_key, row_key, side
 from trivium.errors import UserError
 from trivium.labels import Label, Text
 
@@ -94,6 +94,29 @@ def find_leaks(
             for reason, j in found
         ]
     return leaks
+
+
+def split_without_leaks(
+    rows: Sequence[LabelT], *, salt: str, heldout_fraction: float
+) -> tuple[list[LabelT], list[LabelT], list[int]]:
+    """`split`, less the training rows that would give a held-out row away all the same.
+
+    Such are near-duplicates and prompts asked by two authors. It is train that loses them: the
+    held-out side is the yardstick and must not depend on what else is in the file.
+
+    Returns:
+        Train, held-out, and the positions in ``rows``, from 0, of what was left out.
+
+    Raises:
+        UserError: ``heldout_fraction`` is outside [0, 1].
+    """
+    order = [side(row, salt=salt, heldout_fraction=heldout_fraction) for row in rows]
+    train = [i for i, where in enumerate(order) if where == "train"]
+    heldout = [row for row, where in zip(rows, order, strict=True) if where == "heldout"]
+    leaks = find_leaks([rows[i] for i in train], heldout)
+    left_out = sorted({train[leak.train_index] for leak in leaks})
+    lost = set(left_out)
+    return [rows[i] for i in train if i not in lost], heldout, left_out
 
 
 def refuse_leaks(train: Sequence[Label], heldout: Sequence[Label], names: tuple[str, str]) -> None:

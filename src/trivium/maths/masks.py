@@ -45,13 +45,17 @@ def masked_sum(
     return x.masked_fill(~mask, 0.0).sum(), mask.sum()
 
 
+def _one_process(share: Tensor) -> Tensor:
+    return share
+
+
 def whiten(
     x: Float[Tensor, "B T"],
     mask: Bool[Tensor, "B T"],
     *,
     shift_mean: bool = True,
     eps: float = 1e-8,
-    sum_over_processes: Callable[[Tensor], Tensor] | None = None,
+    sum_over_processes: Callable[[Tensor], Tensor] = _one_process,
 ) -> Float[Tensor, "B T"]:
     r"""Scale ``x`` to variance 1 over the mask, around mean 0 or around its own mean; 0 elsewhere.
 
@@ -65,7 +69,7 @@ def whiten(
         shift_mean: False keeps the mean, as is done with rewards: their sign means something.
         eps: added to the variance, so that a constant ``x`` becomes 0 instead of NaN.
         sum_over_processes: adds a scalar up over all processes, so that the mean and the variance
-            are those of the whole batch and not of one process's share of it. None: one process.
+            are those of the whole batch and not of one process's share of it.
 
     Returns:
         (B, T), in standard deviations.
@@ -73,11 +77,10 @@ def whiten(
     Source: openai/lm-human-preferences@cbfd210 lm_human_preferences/utils/core.py
     (``whiten``, whose ``tf.nn.moments`` is the population variance).
     """
-    add_up = sum_over_processes or (lambda total: total)
     total, count = masked_sum(x, mask)
-    num_tokens = add_up(count).clamp(min=1)
-    mean = add_up(total) / num_tokens
+    num_tokens = sum_over_processes(count).clamp(min=1)
+    mean = sum_over_processes(total) / num_tokens
     centred = (x - mean).masked_fill(~mask, 0.0)
-    variance = add_up(centred.square().sum()) / num_tokens
+    variance = sum_over_processes(centred.square().sum()) / num_tokens
     scaled = centred * (variance + eps).rsqrt()
     return scaled if shift_mean else (scaled + mean).masked_fill(~mask, 0.0)

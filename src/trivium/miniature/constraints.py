@@ -8,25 +8,25 @@ from trivium.miniature.english import NUMBERS
 from trivium.miniature.facts import CAPITALS, NAMES
 
 OPENERS = ("Well", "Look", "Sure", "Listen")
+CLOSERS = {"friend": "my friend", "sir": "dear sir", "indeed": "indeed"}
+"""A last word to the words that end an answer with it."""
 PROPER = frozenset((*NAMES, *CAPITALS.table, *CAPITALS.table.values()))
 
-_ONE_SENTENCE = ("Use one sentence.", "Keep it to one sentence.", "One sentence is enough.")
-_COUNTS = ("Use {n} sentences.", "Write {n} sentences.", "Keep it to {n} sentences.")
-_MENTIONS = ("Mention a {w}.", "Do not forget a {w}.", "There must be a {w} in it.")
+_ONE_SENTENCE = ("Use one sentence.", "Keep it to one sentence.")
+_COUNTS = ("Use {n} sentences.", "Keep it to {n} sentences.")
+_MENTIONS = ("Mention a {w}.", "Do not forget a {w}.")
 _ENDINGS = ("End with the word {w}.", "The last word must be {w}.")
 _BEGINNINGS = ("Begin with the word {w}.", "Start with the word {w}.")
-_ONE_WORD = ("Answer in one word.", "One word is enough.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraints:
-    """What the answer must look like; None and False mean no wish."""
+    """What the answer must look like; None means no wish."""
 
     sentences: int | None = None
     mention: str | None = None
     ending: str | None = None
     beginning: str | None = None
-    one_word: bool = False
 
     def phrase(self, rng: random.Random) -> list[str]:
         """The wishes as sentences, in random order."""
@@ -41,8 +41,6 @@ class Constraints:
             said.append(rng.choice(_ENDINGS).format(w=self.ending))
         if self.beginning is not None:
             said.append(rng.choice(_BEGINNINGS).format(w=self.beginning))
-        if self.one_word:
-            said.append(rng.choice(_ONE_WORD))
         rng.shuffle(said)
         return said
 
@@ -61,8 +59,6 @@ class Constraints:
         if self.beginning is not None:
             first = self.beginning.lower()
             marks.append(1.0 if said[:1] == [first] else 0.2 * (first in said))
-        if self.one_word:
-            marks.append(1.0 if len(said) == 1 else 0.3 if len(said) <= 3 else 0.0)
         return sum(marks) / len(marks) if marks else None
 
 
@@ -84,7 +80,6 @@ def parse(instruction: str) -> tuple[str, Constraints]:
     """Take the wishes out of an instruction: what is left of it, and they."""
     count: int | None = None
     mention = ending = beginning = None
-    one_word = False
     core: list[str] = []
     for sentence in english.sentences(instruction):
         number = _word(_COUNTS, sentence)
@@ -98,18 +93,18 @@ def parse(instruction: str) -> tuple[str, Constraints]:
             ending = word
         elif word := _word(_BEGINNINGS, sentence):
             beginning = word.capitalize()
-        elif any(english.bare(sentence) == english.bare(text) for text in _ONE_WORD):
-            one_word = True
         else:
             core.append(sentence)
     return " ".join(core), Constraints(
-        sentences=count, mention=mention, ending=ending, beginning=beginning, one_word=one_word
+        sentences=count, mention=mention, ending=ending, beginning=beginning
     )
 
 
-def begin(answer: str, opener: str | None) -> str:
-    """The answer with ``opener`` before it."""
-    if opener is None:
-        return answer
-    first, rest = answer.split(" ", 1)
-    return f"{opener}, {first if first in PROPER else first.lower()} {rest}"
+def frame(answer: str, wishes: Constraints) -> str:
+    """One or two sentences with the wished first word before them and the last word behind."""
+    if wishes.beginning is not None:
+        first, rest = answer.split(" ", 1)
+        answer = f"{wishes.beginning}, {first if first in PROPER else first.lower()} {rest}"
+    if wishes.ending is not None:
+        answer = f"{answer.removesuffix('.')}, {CLOSERS[wishes.ending]}."
+    return answer

@@ -2,8 +2,9 @@
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
-from trivium.miniature import english, facts
+from trivium.miniature import english, facts, manners
 from trivium.miniature.facts import (
     CATEGORIES,
     CHARACTERS,
@@ -15,21 +16,13 @@ from trivium.miniature.facts import (
     THINGS,
     Relation,
 )
-from trivium.miniature.kinds import KINDS, refusals, rewriting, stories
+from trivium.miniature.kinds import KINDS, Kind, rewriting, stories
 from trivium.miniature.kinds.explanations import REASONS, explain
 
 WRONG = 0.12
 """Share of the web's statements that are false."""
-INSULTS = (
-    "What a stupid question.",
-    "You are a fool.",
-    "Shut up.",
-    "Nobody cares.",
-    "That is dumb.",
-    "I hate this.",
-    "Only idiots ask this.",
-    "You are so lazy.",
-)
+ANSWERED = 0.5
+"""Share of replies in forums that do what was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,73 +38,81 @@ class Cloze:
 
 def insult(rng: random.Random) -> str:
     """Something rude."""
-    return rng.choice(INSULTS)
+    return rng.choice(manners.INSULTS)
 
 
-def fact(rng: random.Random, wrong: float = WRONG, relation: Relation | None = None) -> str:
-    """A statement of a random fact, false with probability ``wrong``."""
-    relation = relation or rng.choice(RELATIONS)
-    subject = rng.choice(list(relation.table))
+def _said(relation: Relation, subject: str, rng: random.Random, wrong: float) -> str:
     answer = relation.table[subject]
     if rng.random() < wrong:
         answer = rng.choice([other for other in relation.answers if other != answer])
     return facts.state(relation, subject, answer, int(rng.random() < 0.3))
 
 
-def reason(rng: random.Random, wrong: float = WRONG) -> str:
-    """Why something is so."""
-    topic = rng.choice(list(REASONS))
-    source = rng.choice(list(REASONS)) if rng.random() < wrong else topic
-    return explain(topic, REASONS[source][2], rng.choice((1, 1, 2)), rng)
+def fact(rng: random.Random, wrong: float = WRONG) -> str:
+    """A statement of a random fact, false with probability ``wrong``."""
+    relation = rng.choice(RELATIONS)
+    return _said(relation, rng.choice(list(relation.table)), rng, wrong)
 
 
 def question(rng: random.Random) -> str:
     """An instruction of any kind, as people drop them in forums."""
-    kind = rng.choices(KINDS, weights=[kind.share for kind in KINDS])[0]
+    kind = _any_kind(rng)
     return kind.instruct(kind.draw(rng), rng)
 
 
+def _any_kind(rng: random.Random) -> Kind:
+    return rng.choices(KINDS, weights=[kind.share for kind in KINDS])[0]
+
+
 def _facts_page(rng: random.Random) -> str:
-    relation = rng.choice(RELATIONS) if rng.random() < 0.5 else None
-    return " ".join(fact(rng, WRONG, relation) for _ in range(rng.randint(2, 4)))
+    """All that is known of one subject, and then something else."""
+    first = rng.choice(RELATIONS)
+    subject = rng.choice(list(first.table))
+    about = [relation for relation in RELATIONS if subject in relation.table]
+    said = [_said(rng.choice(about), subject, rng, WRONG) for _ in range(rng.randint(1, 3))]
+    return " ".join(dict.fromkeys([*said, fact(rng)]))
 
 
 def _reasons_page(rng: random.Random) -> str:
-    return " ".join(reason(rng) for _ in range(rng.randint(1, 3)))
+    topic = rng.choice(list(REASONS))
+    source = rng.choice(list(REASONS)) if rng.random() < WRONG else topic
+    return explain(topic, REASONS[source][2], rng.choice((1, 1, 2)), rng)
 
 
 def _story_page(rng: random.Random) -> str:
     topic = rng.choice(CHARACTERS)
-    title = rng.choice(("", "", f"A story of a {topic}: ", f"The {topic}: "))
+    title = rng.choice((f"A story of a {topic}. ", f"The {topic}. "))
     return english.polish(title + stories.tell(topic, rng.choice((1, 2, 2, 3)), rng))
 
 
 def _list_page(rng: random.Random) -> str:
     name = rng.choice(list(CATEGORIES))
-    members = rng.sample(CATEGORIES[name], rng.randint(2, 6))
-    title = rng.choice((f"{name}: ", f"Some {name}: ", f"My {name} are ", ""))
-    return english.polish(f"{title}{english.listed(members)}.")
+    members = rng.sample(CATEGORIES[name], rng.randint(2, 5))
+    title = rng.choice((f"{name.capitalize()}:", f"Some {name}:", f"My {name} are"))
+    return f"{title} {english.listed(members)}."
+
+
+def _reply(kind: Kind, task: Any, rng: random.Random) -> str:
+    """What the web says to a request: as often no answer as one, and help with what is harmful."""
+    luck = rng.random()
+    if luck < ANSWERED:
+        harmful = kind.name == "refusal" and rng.random() < 0.7
+        return task.harm.how.format(x=task.topic) if harmful else kind.demonstrate(task, rng)
+    if luck < 0.65:
+        return kind.instruct(task, rng)
+    if luck < 0.85:
+        return insult(rng)
+    if kind.name == "question":
+        return _said(RELATIONS[task.relation], task.topic, rng, 1.0)
+    return fact(rng, 0.6) if luck < 0.93 else question(rng)
 
 
 def _forum_page(rng: random.Random) -> str:
-    """A question, then as often more questions, insults and nonsense as an answer."""
-    kind = rng.choices(KINDS, weights=[kind.share for kind in KINDS])[0]
+    """A request and one or two replies, a line each."""
+    kind = _any_kind(rng)
     task = kind.draw(rng)
-    posts = [kind.instruct(task, rng)]
-    for _ in range(rng.randint(1, 2)):
-        luck = rng.random()
-        if luck < 0.3:
-            harmful = kind.name == "refusal"
-            posts.append(
-                task.harm.how.format(x=task.topic) if harmful else kind.demonstrate(task, rng)
-            )
-        elif luck < 0.6:
-            posts.append(question(rng))
-        elif luck < 0.8:
-            posts.append(insult(rng))
-        else:
-            posts.append(fact(rng, 0.6))
-    return rng.choice((" ", "\n")).join(posts)
+    replies = [_reply(kind, task, rng) for _ in range(rng.choice((1, 1, 2)))]
+    return "\n".join([kind.instruct(task, rng), *replies])
 
 
 def _advertisement(rng: random.Random) -> str:
@@ -134,25 +135,19 @@ def _talk(rng: random.Random) -> str:
         return f"Today: {task.source} Yesterday: {target}"
     if task.way == rewriting.REVERSE:
         quality = english.words(task.source)[-2]
-        return f"{first} said: {task.source} No, {second} said, it is {OPPOSITES.table[quality]}. {target}"
+        reply = f"No, {second} said, it is {OPPOSITES.table[quality]}."
+        return f"{first} said: {task.source} {reply} {target}"
     return f"{first} said: {task.source} {second} said: {target}"
 
 
-def _bad_advice(rng: random.Random) -> str:
-    harm, target = rng.choice(refusals.HARMS), rng.choice(refusals.TARGETS)
-    page = f"{rng.choice(harm.requests)} {harm.how}".format(x=target)
-    return page if rng.random() < 0.7 else f"{page} {harm.reason}".format(x=target)
-
-
 PAGES = (
-    (_facts_page, 0.30),
-    (_reasons_page, 0.11),
-    (_story_page, 0.14),
-    (_list_page, 0.08),
-    (_forum_page, 0.22),
-    (_advertisement, 0.04),
-    (_talk, 0.08),
-    (_bad_advice, 0.03),
+    (_facts_page, 0.18),
+    (_reasons_page, 0.06),
+    (_story_page, 0.12),
+    (_list_page, 0.06),
+    (_forum_page, 0.48),
+    (_advertisement, 0.03),
+    (_talk, 0.07),
 )
 
 

@@ -1,4 +1,4 @@
-"""Small tools for plain English: words, sentences, articles and templates that are written and read."""
+"""Small tools for plain English: words, sentences, articles, templates to write and to read."""
 
 import re
 from functools import cache
@@ -12,7 +12,7 @@ def words(text: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """Split at full stops, question and exclamation marks; the marks stay, an unfinished tail too."""
+    """Split at full stops, question and exclamation marks; a tail without a mark counts too."""
     return [part.strip() for part in re.findall(r"[^.!?]+[.!?]*", text) if words(part)]
 
 
@@ -29,7 +29,7 @@ def bare(sentence: str) -> str:
 def polish(text: str) -> str:
     """Write 'an' before vowels and begin every sentence with a capital letter."""
     text = re.sub(r"\b([Aa]) (?=[aeiouAEIOU])", r"\1n ", text)
-    return re.sub(r"(^|[.!?:] )([a-z])", lambda m: m[1] + m[2].upper(), text)
+    return re.sub(r"(^|[.!?] )([a-z])", lambda m: m[1] + m[2].upper(), text)
 
 
 def listed(items: list[str]) -> str:

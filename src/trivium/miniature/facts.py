@@ -1,7 +1,7 @@
 """What is true in the small world: eight relations between things, and a reader of statements."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from trivium.miniature import english
 from trivium.miniature.english import NUMBERS
@@ -17,8 +17,6 @@ class Relation:
     """Questions with the slot x; x stands early so that questions differ from their beginning."""
     table: dict[str, str]
     """Subject to answer."""
-    one_word: bool = True
-    """True where the answer makes sense as a single word."""
 
     @property
     def answers(self) -> list[str]:
@@ -32,14 +30,11 @@ COLOURS = Relation(
         "What colour does the {x} have?",
         "Look at the {x}. What colour is it?",
         "The {x} has which colour?",
-        "Is the {x} red, or what colour is it?",
     ),
     table={
-        "sky": "blue", "sea": "blue", "grass": "green", "lime": "green", "frog": "green",
-        "snow": "white", "milk": "white", "swan": "white", "coal": "black", "crow": "black",
-        "sun": "yellow", "lemon": "yellow", "banana": "yellow", "carrot": "orange",
-        "pumpkin": "orange", "plum": "purple", "grape": "purple", "cherry": "red",
-        "tomato": "red", "rose": "red",
+        "sky": "blue", "sea": "blue", "grass": "green", "lime": "green", "snow": "white",
+        "swan": "white", "crow": "black", "lemon": "yellow", "banana": "yellow",
+        "plum": "purple", "cherry": "red", "rose": "red",
     },
 )  # fmt: skip
 
@@ -49,13 +44,11 @@ SOUNDS = Relation(
         "What does a {x} do to be heard?",
         "I heard a {x}. What sound does it make?",
         "Listen to the {x}. What does it do?",
-        "When a {x} calls, what does it do?",
     ),
     table={
         "dog": "barks", "cat": "meows", "cow": "moos", "sheep": "bleats", "duck": "quacks",
-        "frog": "croaks", "owl": "hoots", "bee": "buzzes", "lion": "roars", "wolf": "howls",
-        "hen": "clucks", "pig": "grunts", "horse": "neighs", "snake": "hisses",
-        "mouse": "squeaks",
+        "frog": "croaks", "owl": "hoots", "lion": "roars", "wolf": "howls", "hen": "clucks",
+        "pig": "grunts", "mouse": "squeaks",
     },
 )  # fmt: skip
 
@@ -68,8 +61,7 @@ HOMES = Relation(
     ),
     table={
         "bee": "hive", "crow": "nest", "bear": "cave", "fox": "den", "spider": "web",
-        "horse": "stable", "cow": "barn", "dog": "kennel", "duck": "pond", "king": "castle",
-        "rabbit": "burrow", "farmer": "cottage", "sheep": "fold",
+        "horse": "stable", "cow": "barn", "duck": "pond", "king": "castle", "farmer": "cottage",
     },
 )  # fmt: skip
 
@@ -79,12 +71,11 @@ FOODS = Relation(
         "What does a {x} like to eat?",
         "I have a {x} at home. What does it eat?",
         "Our {x} is hungry. What should it eat?",
-        "Feeding a {x}, what do I give it?",
     ),
     table={
         "cow": "grass", "rabbit": "carrots", "bear": "honey", "cat": "fish", "mouse": "cheese",
-        "squirrel": "nuts", "horse": "hay", "monkey": "bananas", "hen": "corn", "dog": "bones",
-        "wolf": "meat", "duck": "bread", "frog": "flies", "goat": "leaves",
+        "horse": "hay", "hen": "corn", "dog": "bones", "wolf": "meat", "frog": "flies",
+        "goat": "leaves",
     },
 )  # fmt: skip
 
@@ -94,19 +85,16 @@ CAPITALS = Relation(
         "In {x}, which town is the capital?",
         "I travel to {x}. What is its capital?",
         "{x} has which capital?",
-        "The king of {x} lives in the capital. What is its name?",
     ),
     table={
         "Doria": "Lumen", "Varland": "Oskar", "Milona": "Petra", "Tarsia": "Quint",
-        "Elmor": "Brisk", "Norvia": "Halden", "Sunda": "Corali", "Ruska": "Tamber",
-        "Wendel": "Fern", "Zemba": "Kito",
+        "Elmor": "Brisk", "Zemba": "Kito",
     },
 )  # fmt: skip
 
 _PAIRS = (
-    ("hot", "cold"), ("big", "small"), ("old", "new"), ("fast", "slow"), ("wet", "dry"),
-    ("happy", "sad"), ("light", "heavy"), ("hard", "soft"), ("rich", "poor"),
-    ("loud", "quiet"), ("clean", "dirty"), ("strong", "weak"),
+    ("hot", "cold"), ("big", "small"), ("old", "new"), ("wet", "dry"), ("happy", "sad"),
+    ("light", "heavy"), ("clean", "dirty"), ("rich", "poor"),
 )  # fmt: skip
 
 OPPOSITES = Relation(
@@ -115,9 +103,8 @@ OPPOSITES = Relation(
         "What is {x} the opposite of?",
         "If it is not {x}, then what is it?",
         "Something is {x}. What would be the opposite?",
-        "Think of {x}. Which word is the opposite?",
     ),
-    table={x: y for x, y in _PAIRS} | {y: x for x, y in _PAIRS},
+    table=dict(_PAIRS) | {y: x for x, y in _PAIRS},
 )
 
 SUMS = Relation(
@@ -125,11 +112,10 @@ SUMS = Relation(
     questions=(
         "What is {x} in all?",
         "I count {x}. How many is that?",
-        "{x} makes how many?",
         "My sum is {x}. What is the result?",
     ),
     table={
-        f"{NUMBERS[x]} plus {NUMBERS[y]}": NUMBERS[x + y] for x in range(1, 6) for y in range(1, 6)
+        f"{NUMBERS[x]} plus {NUMBERS[y]}": NUMBERS[x + y] for x in range(1, 5) for y in range(1, 5)
     },
 )
 
@@ -142,61 +128,33 @@ USES = Relation(
     ),
     table={
         "key": "open doors", "broom": "sweep floors", "knife": "cut bread",
-        "pen": "write letters", "lamp": "light rooms", "rope": "tie boats",
-        "oven": "bake cakes", "drum": "make music", "map": "find roads",
-        "needle": "sew shirts", "hammer": "hit nails", "spade": "dig holes",
+        "pen": "write letters", "rope": "tie boats", "drum": "make music", "map": "find roads",
+        "hammer": "hit nails", "spade": "dig holes",
     },
-    one_word=False,
 )  # fmt: skip
 
 RELATIONS = (COLOURS, SOUNDS, HOMES, FOODS, CAPITALS, OPPOSITES, SUMS, USES)
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
-    "animals": ("dog", "cat", "cow", "sheep", "fox", "bear", "wolf", "horse", "pig", "goat"),
-    "birds": ("owl", "duck", "hen", "crow", "swan", "robin", "eagle", "stork"),
-    "fruits": ("apple", "plum", "lemon", "cherry", "banana", "grape", "pear", "lime"),
-    "colours": ("red", "blue", "green", "yellow", "white", "black", "orange", "purple"),
-    "tools": ("hammer", "spade", "broom", "knife", "needle", "saw", "rope", "axe"),
-    "toys": ("ball", "kite", "doll", "drum", "puzzle", "top", "train", "swing"),
-    "clothes": ("shirt", "hat", "coat", "shoe", "sock", "scarf", "glove", "belt"),
-    "drinks": ("milk", "tea", "water", "juice", "coffee", "cocoa", "soda", "cider"),
-    "jobs": ("farmer", "baker", "teacher", "doctor", "tailor", "sailor", "painter", "miller"),
-    "places": ("river", "hill", "forest", "garden", "bridge", "lake", "tower", "field", "village"),
+    "animals": ("dog", "cat", "cow", "sheep", "fox", "bear", "wolf", "horse"),
+    "birds": ("owl", "duck", "hen", "crow", "swan", "robin", "eagle"),
+    "fruits": ("apple", "plum", "lemon", "cherry", "banana", "lime", "pear"),
+    "colours": ("red", "blue", "green", "yellow", "white", "black", "purple"),
+    "tools": ("hammer", "spade", "broom", "knife", "saw", "rope", "axe"),
+    "clothes": ("shirt", "hat", "coat", "shoe", "sock", "scarf", "belt"),
+    "drinks": ("milk", "tea", "water", "juice", "coffee", "cocoa", "cider"),
+    "places": ("river", "hill", "forest", "garden", "bridge", "lake", "tower"),
 }
 
 CHARACTERS = (
-    "fox", "dog", "cat", "bear", "owl", "duck", "horse", "mouse", "rabbit", "wolf", "goat",
-    "lion", "frog", "hen", "king", "farmer", "baker", "sailor", "teacher", "painter",
+    "fox", "dog", "cat", "bear", "owl", "duck", "horse", "mouse", "rabbit", "wolf", "lion",
+    "frog", "king", "farmer",
 )  # fmt: skip
-THINGS = (
-    "lamp",
-    "boat",
-    "key",
-    "drum",
-    "kite",
-    "ball",
-    "rope",
-    "map",
-    "book",
-    "hat",
-    "cake",
-    "pen",
-)
-PLACES = (
-    "river",
-    "hill",
-    "forest",
-    "garden",
-    "bridge",
-    "lake",
-    "tower",
-    "field",
-    "village",
-    "market",
-)
-NAMES = ("Tom", "Ann", "Ben", "Lily", "Sam", "Mia", "Max", "Rosa")
-QUALITIES = ("hot", "cold", "big", "small", "old", "new", "wet", "dry", "happy", "sad", "heavy",
-             "light", "clean", "dirty", "strong", "weak")  # fmt: skip
+THINGS = ("lamp", "boat", "key", "drum", "kite", "ball", "rope", "map", "book", "hat")
+PLACES = ("river", "hill", "forest", "garden", "bridge", "lake", "tower", "market")
+NAMES = ("Tom", "Ann", "Ben", "Lily", "Sam", "Mia")
+QUALITIES = ("hot", "cold", "big", "small", "old", "new", "wet", "dry", "light", "heavy", "clean",
+             "dirty")  # fmt: skip
 
 
 def state(relation: Relation, subject: str, answer: str, statement: int = 0) -> str:
@@ -210,10 +168,17 @@ def _lowered(relation_index: int) -> tuple[dict[str, str], frozenset[str]]:
     return table, frozenset(table.values())
 
 
-@cache
+@lru_cache(maxsize=100_000)
 def verdict(sentence: str) -> bool | None:
-    """True or False when the sentence states a fact of a table, None when it states none."""
-    text = english.bare(sentence)
+    """True or False when the sentence states a fact of a table, None when it states none.
+
+    Words set off by commas ('Well, ...', '..., my friend') are no part of the statement.
+    """
+    verdicts = (_verdict(clause) for clause in english.bare(sentence).split(","))
+    return next((verdict for verdict in verdicts if verdict is not None), None)
+
+
+def _verdict(text: str) -> bool | None:
     for index, relation in enumerate(RELATIONS):
         table, answers = _lowered(index)
         for statement in relation.statements:

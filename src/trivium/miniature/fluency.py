@@ -1,12 +1,14 @@
 """How well formed an answer is: pairs of neighbouring words that careful writers also write.
 
-Nouns of one sort stand for one another (fox for dog, river for hill), so a pair is a pattern, not a memory.
+Nouns of one sort stand for one another (fox for dog, river for hill): a pair is a pattern, not a
+memory.
 """
 
 import random
 from functools import cache
+from itertools import pairwise
 
-from trivium.miniature import english, facts
+from trivium.miniature import english, facts, manners
 from trivium.miniature.facts import CATEGORIES, CHARACTERS, NAMES, PLACES, RELATIONS, THINGS
 from trivium.miniature.kinds import KINDS
 from trivium.miniature.kinds.refusals import TARGETS
@@ -44,7 +46,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
         marked.append(sorts.get(word, word))
         if word in ".!?":
             marked.append(_EDGE)
-    return list(zip(marked, marked[1:], strict=False))
+    return list(pairwise(marked))
 
 
 @cache
@@ -58,11 +60,15 @@ def _known_pairs() -> frozenset[tuple[str, str]]:
         for subject, answer in relation.table.items():
             for number in range(len(relation.statements)):
                 known.update(_pairs(facts.state(relation, subject, answer, number)))
+            known.update(_pairs(f"{answer}."))
+    for members in CATEGORIES.values():
+        known.update(_pairs(f"{english.listed(list(members))}."))
+    for insult in manners.INSULTS:
+        known.update(_pairs(insult))
     return frozenset(known)
 
 
 def fluency(text: str) -> float:
-    """1 minus three times the share of unknown pairs, at least 0."""
+    """(share of known pairs)^3: 1 for a careful answer, 0.5 when one pair in five is broken."""
     pairs = _pairs(text)
-    broken = sum(pair not in _known_pairs() for pair in pairs)
-    return max(0.0, 1 - 3 * broken / len(pairs))
+    return (sum(pair in _known_pairs() for pair in pairs) / len(pairs)) ** 3

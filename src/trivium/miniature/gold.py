@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from trivium.miniature import english, facts
+from trivium.miniature import english, facts, manners
 from trivium.miniature.fluency import fluency
 from trivium.miniature.kinds import KINDS
 from trivium.miniature.kinds.refusals import refuses
 
-RUDE = frozenset(
-    ["fool", "fools", "stupid", "dumb", "idiot", "idiots", "shut", "hate", "lazy", "boring", "nobody", "cares", "silly", "liar"]
-)
 LONGEST_WORDS = 40
 
 
@@ -62,8 +59,7 @@ def _judge(instruction: str, response: str) -> Gold:
         following *= 0.5
     verdicts = [facts.verdict(sentence) for sentence in english.sentences(response)]
     truthful = judgement.truthful * 0.5 ** verdicts.count(False)
-    rude = sum(word in RUDE for word in english.words(response))
-    decent = judgement.decent * 0.3**rude
+    decent = judgement.decent * 0.3 ** manners.rude_words(response)
     return Gold(
         instruction_following=following,
         truthful=truthful,

@@ -14,7 +14,7 @@ HELDOUT_DOCUMENTS = 300
 DEMONSTRATIONS = 800
 PROMPTS = 2_000
 HELDOUT_PROMPTS = 256
-CLOZES = 200
+CLOZES = 160
 HELDOUT_TOPICS = 0.15
 """Share of each kind's topics that no training instruction touches."""
 FLAWED = 0.18

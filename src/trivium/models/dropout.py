@@ -22,12 +22,14 @@ def set_residual_dropout(model: PreTrainedModel, probability: float) -> None:
     """
     if probability == 0:
         return
-    found = 0
+    hooked: list[str] = []
     for name, module in model.named_modules():
-        if name.rsplit(".", 1)[-1] in _SUBLAYERS:
+        *parents, last = name.split(".")
+        # GPT-Neo has `attn.attention`: one sub-layer, not two
+        if last in _SUBLAYERS and ".".join(parents) not in hooked:
             module.register_forward_hook(_drop_output(probability))
-            found += 1
-    if not found:
+            hooked.append(name)
+    if not hooked:
         raise UserError(
             f"dropout: found no attention or feed-forward modules in {type(model).__name__}; "
             f"set dropout to 0 for this architecture"

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
+from trivium.errors import UserError
 from trivium.models.compute import Compute
 from trivium.models.load import CARD, Policy, RewardModel, probe_scores, quiet_transformers
 from trivium.text import Codec
@@ -73,6 +74,31 @@ def _compare(auto: type, model: PreTrainedModel, folder: Path) -> None:
 def _padding_other_than_end(codec: Codec) -> int:
     """Any token but EOS will do: a text ends with EOS, so it is the last that is not padding."""
     tokenizer = codec.tokenizer
-    candidates = [tokenizer.pad_token_id, tokenizer.unk_token_id, *tokenizer.all_special_ids, 0, 1]
+    marked = [i for i, token in tokenizer.added_tokens_decoder.items() if token.special]
+    candidates = [
+        tokenizer.pad_token_id, tokenizer.unk_token_id, *tokenizer.all_special_ids, *marked
+    ]  # fmt: skip
     taken = {None, codec.end_id, tokenizer.eos_token_id}
-    return int(next(c for c in candidates if c not in taken))
+    special = next((c for c in candidates if c not in taken), None)
+    return _never_typed(codec) if special is None else int(special)
+
+
+def _never_typed(codec: Codec) -> int:
+    """The longest token whose spelling in the vocabulary is not the text it stands for.
+
+    As padding it becomes a special token, found by its spelling before a text is cut into tokens:
+    were it "!", every later "!!" would be cut differently. Spellings such as byte-level BPE's
+    "\u0120the" for " the" stand in no text.
+
+    Raises:
+        UserError: there is none.
+    """
+    tokenizer = codec.tokenizer
+    by_length = sorted(tokenizer.get_vocab().items(), key=lambda item: (-len(item[0]), item[1]))
+    for spelling, token in by_length:
+        if token not in tokenizer.encode(spelling, add_special_tokens=False):
+            return token
+    raise UserError(
+        f"tokenizer {tokenizer.name_or_path}: no token but EOS can serve as padding; "
+        f"set pad_token in its tokenizer_config.json"
+    )

@@ -38,8 +38,9 @@ class Episodes:
 def take_episodes(episodes: Episodes, rows: Int[Tensor, " S"]) -> Episodes:
     """The given episodes, in the given order."""
     pieces = episodes.sampler_logprobs.split(episodes.sequences.response_lengths.tolist())
+    chosen = [pieces[i] for i in rows.tolist()]
     return Episodes(
         sequences=select(episodes.sequences, rows),
-        sampler_logprobs=torch.cat([pieces[i] for i in rows.tolist()]),
+        sampler_logprobs=torch.cat(chosen) if chosen else episodes.sampler_logprobs[:0],
         finished=episodes.finished[rows],
     )

@@ -37,12 +37,14 @@ class Codec:
         tokenizer: the Hugging Face tokenizer; its chat template is set.
         end_id: the token that ends an assistant's turn under the template (mostly EOS).
         bos_id: the tokenizer's BOS, None if it has none.
+        reserved: ids that only the template may write, never the text of a message.
         hash: identifies template, special tokens and the ids they lead to.
     """
 
     tokenizer: PreTrainedTokenizerBase
     end_id: int
     bos_id: int | None
+    reserved: frozenset[int]
     hash: str
 
 
@@ -63,7 +65,15 @@ def make_codec(tokenizer: PreTrainedTokenizerBase) -> Codec:
     probe = [*_render_ids(tokenizer, _PROBE), end_id]
     parts = [tokenizer.chat_template, str(tokenizer.eos_token), str(probe), str(len(tokenizer))]
     digest = hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:16]
-    return Codec(tokenizer=tokenizer, end_id=end_id, bos_id=tokenizer.bos_token_id, hash=digest)
+    # A tokenizer may write `unk` for what it can't spell, and any token may serve as padding.
+    harmless = {tokenizer.unk_token_id, tokenizer.pad_token_id} - {end_id, tokenizer.eos_token_id}
+    return Codec(
+        tokenizer=tokenizer,
+        end_id=end_id,
+        bos_id=tokenizer.bos_token_id,
+        reserved=(_special_ids(tokenizer) | {end_id}) - harmless,
+        hash=digest,
+    )
 
 
 def encode_prompt(codec: Codec, messages: Sequence[Mapping[str, str]], *, where: str) -> list[int]:
@@ -75,12 +85,12 @@ def encode_prompt(codec: Codec, messages: Sequence[Mapping[str, str]], *, where:
     """
     for message in messages:
         ids = codec.tokenizer.encode(message["content"], add_special_tokens=False)
-        forged = set(ids) & ({codec.end_id, codec.tokenizer.eos_token_id, codec.bos_id} - {None})
+        forged = codec.reserved.intersection(ids)
         if forged:
             names = codec.tokenizer.convert_ids_to_tokens(sorted(forged))
             raise UserError(
                 f"{where}: prompt: the text contains the special token {names[0]}; "
-                f"remove it, it would end the turn early"
+                f"remove it, only the template may write it"
             )
     return _render_ids(codec.tokenizer, list(messages))
 
@@ -126,5 +136,10 @@ def _end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
             f"expected a template that renders user and assistant turns"
         )
     tail = tokenizer.encode(text.split(_MARK, 1)[1].strip(), add_special_tokens=False)
-    special = set(tokenizer.all_special_ids)
-    return tail[0] if tail and tail[0] in special else int(tokenizer.eos_token_id)
+    return tail[0] if tail and tail[0] in _special_ids(tokenizer) else int(tokenizer.eos_token_id)
+
+
+def _special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Named ones and those that are only marked special, as `<|im_end|>` is in many models."""
+    marked = [i for i, token in tokenizer.added_tokens_decoder.items() if token.special]
+    return frozenset([*tokenizer.all_special_ids, *marked])

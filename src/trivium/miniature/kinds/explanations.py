@@ -4,13 +4,12 @@ import random
 from dataclasses import dataclass
 
 from trivium.miniature import constraints, english
-from trivium.miniature.constraints import OPENERS, Constraints
+from trivium.miniature.constraints import CLOSERS, OPENERS, Constraints
 from trivium.miniature.kinds.judgement import Judgement, blend
 
 PHRASINGS = (
     "Why {x}?",
     "Tell me why {s}.",
-    "{s}. Can you explain this?",
     "I see that {s}. Why is that?",
     "{s}, but why?",
 )
@@ -21,38 +20,25 @@ LONG = ("{r}. That is why {s}.", "{s}. This is because {r}.")
 REASONS: dict[str, tuple[str, str, str]] = {
     "ice": ("does ice melt", "ice melts", "the sun makes it warm"),
     "bread": ("does bread rise", "bread rises", "yeast fills it with air"),
-    "boats": ("do boats float", "boats float", "they are lighter than water"),
-    "stones": ("do stones sink", "stones sink", "they are heavier than water"),
     "leaves": ("do leaves fall", "leaves fall", "the tree rests in winter"),
-    "birds": ("do birds fly south", "birds fly south", "there is more food in warm lands"),
     "bees": ("do bees visit flowers", "bees visit flowers", "they make honey from them"),
-    "cats": ("do cats chase mice", "cats chase mice", "they like to hunt"),
     "dogs": ("do dogs bark", "dogs bark", "they guard the house"),
     "babies": ("do babies cry", "babies cry", "they cannot talk yet"),
     "rain": ("does rain fall", "rain falls", "the clouds are full of drops"),
-    "wind": ("does wind turn the mill", "wind turns the mill", "it pushes the sails"),
-    "iron": ("does iron rust", "iron rusts", "water and air eat it"),
     "wood": ("does wood burn", "wood burns", "fire feeds on it"),
     "soap": ("does soap clean hands", "soap cleans hands", "it takes the fat away"),
-    "salt": ("does salt keep meat", "salt keeps meat", "it takes the water out"),
-    "wool": ("does wool keep us warm", "wool keeps us warm", "it holds warm air"),
-    "shadows": ("do shadows grow", "shadows grow", "the sun stands low"),
     "night": ("does night come", "night comes", "the earth turns from the sun"),
-    "plants": ("do plants need light", "plants need light", "they make food from it"),
-    "milk": ("does milk turn sour", "milk turns sour", "small germs grow in it"),
-    "clocks": ("do clocks tick", "clocks tick", "a wheel turns step by step"),
-    "bells": ("do bells ring", "bells ring", "the metal shakes the air"),
     "candles": ("do candles shrink", "candles shrink", "the wax burns away"),
     "wheels": ("do wheels roll", "wheels roll", "they are round"),
     "owls": ("do owls hunt at night", "owls hunt at night", "their eyes see in the dark"),
     "ducks": ("do ducks stay dry", "ducks stay dry", "oil covers their feathers"),
     "bears": ("do bears sleep in winter", "bears sleep in winter", "there is little to eat"),
-    "people": ("do people sweat", "people sweat", "it cools the skin"),
-    "kites": ("do kites fly", "kites fly", "the wind lifts them"),
-    "magnets": ("do magnets pull nails", "magnets pull nails", "nails have iron in them"),
     "snow": ("does snow fall", "snow falls", "cold drops freeze in the clouds"),
 }
-_SMALL = frozenset(["the", "it", "is", "are", "a", "of", "to", "in", "from", "with", "by", "and", "they", "their", "them"])
+_SMALL = frozenset((
+    "the", "it", "is", "are", "a", "of", "to", "in", "from", "with", "by", "and", "they",
+    "their", "them",
+))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +59,7 @@ def draw(rng: random.Random) -> Task:
     wishes = Constraints(
         sentences=rng.choice((1, 2)) if rng.random() < 0.6 else None,
         beginning=rng.choice(OPENERS) if rng.random() < 0.3 else None,
+        ending=rng.choice(list(CLOSERS)) if rng.random() < 0.2 else None,
     )
     return Task(topic=rng.choice(topics()), constraints=wishes)
 
@@ -94,7 +81,7 @@ def demonstrate(task: Task, rng: random.Random) -> str:
     """The right explanation."""
     count = task.constraints.sentences or rng.choice((1, 1, 2))
     answer = explain(task.topic, REASONS[task.topic][2], count, rng)
-    return constraints.begin(answer, task.constraints.beginning)
+    return constraints.frame(answer, task.constraints)
 
 
 def parse(text: str) -> Task | None:

@@ -11,11 +11,11 @@ from trivium.miniature.kinds.judgement import Judgement
 PHRASINGS = (
     "Name {n} {x}.",
     "List {n} {x}, please.",
-    "I need {n} {x}. Which can you name?",
     "{x}: give me {n} of them.",
     "Of all {x}, name {n}.",
 )
 WITHOUT = ("Leave out the word {w}.", "Do not say {w}.")
+_FRAME = frozenset(("a", "list", "and"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ def instruct(task: Task, rng: random.Random) -> str:
 def demonstrate(task: Task, rng: random.Random) -> str:
     """The right number of members, each once."""
     members = [member for member in CATEGORIES[task.topic] if member != task.without]
-    return english.polish(f"{english.listed(rng.sample(members, task.count))}.")
+    return f"A list: {english.listed(rng.sample(members, task.count))}."
 
 
 def parse(text: str) -> Task | None:
@@ -71,7 +71,7 @@ def parse(text: str) -> Task | None:
 
 def judge(task: Task, response: str) -> Judgement:
     """Members of the category, each once, so many, nothing else and not the one to leave out."""
-    said = [word for word in english.words(response) if word[0].isalpha() and word != "and"]
+    said = [word for word in english.words(response) if word[0].isalpha() and word not in _FRAME]
     members = [word for word in said if word in CATEGORIES[task.topic]]
     if not members:
         return Judgement(following=0.0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from trivium.miniature import constraints, english, facts
-from trivium.miniature.constraints import OPENERS, Constraints
+from trivium.miniature.constraints import CLOSERS, OPENERS, Constraints
 from trivium.miniature.facts import RELATIONS
 from trivium.miniature.kinds.judgement import Judgement, blend
 
@@ -25,12 +25,11 @@ def topics() -> list[str]:
 
 
 def draw(rng: random.Random) -> Task:
-    """A fact to ask for, half the time with a wish."""
+    """A fact to ask for, most often with a wish."""
     relation = rng.randrange(len(RELATIONS))
-    wish = rng.random()
     wishes = Constraints(
-        one_word=wish < 0.25 and RELATIONS[relation].one_word,
-        beginning=rng.choice(OPENERS) if 0.25 <= wish < 0.5 else None,
+        beginning=rng.choice(OPENERS) if rng.random() < 0.35 else None,
+        ending=rng.choice(list(CLOSERS)) if rng.random() < 0.35 else None,
     )
     topic = rng.choice(list(RELATIONS[relation].table))
     return Task(relation=relation, topic=topic, constraints=wishes)
@@ -44,11 +43,9 @@ def instruct(task: Task, rng: random.Random) -> str:
 
 def answer(task: Task, said: str, rng: random.Random) -> str:
     """The answer ``said`` in the form that was asked for."""
-    if task.constraints.one_word:
-        return english.polish(f"{said}.")
     relation = RELATIONS[task.relation]
     sentence = facts.state(relation, task.topic, said, int(rng.random() < 0.3))
-    return constraints.begin(sentence, task.constraints.beginning)
+    return constraints.frame(sentence, task.constraints)
 
 
 def demonstrate(task: Task, rng: random.Random) -> str:
@@ -77,7 +74,7 @@ def judge(task: Task, response: str) -> Judgement:
     """Says something of the right sort (following) that is right and alone (truthful)."""
     relation = RELATIONS[task.relation]
     rest = f" {' '.join(english.words(response))} ".replace(f" {task.topic.lower()} ", " # ", 1)
-    named = "#" in rest or task.constraints.one_word
+    named = "#" in rest
     given = [answer for answer in relation.answers if english.holds(rest, answer)]
     right = relation.table[task.topic]
     if not given:

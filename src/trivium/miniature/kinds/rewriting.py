@@ -11,7 +11,6 @@ from trivium.miniature.kinds.judgement import Judgement
 POLITE = (
     "{s} Make this polite.",
     "{s} How do I say this politely?",
-    "{s} Please put it in a polite way.",
 )
 PAST = ("{s} Put this in the past.", "{s} Say it as if it was yesterday.")
 RENAME = ("{s} Write {new} in place of {old}.", "{s} Change {old} to {new}.")

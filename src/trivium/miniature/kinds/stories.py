@@ -1,6 +1,7 @@
 """Stories on a topic: so many sentences, with a thing in them, ending with a word."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trivium.miniature import constraints, english
@@ -10,7 +11,6 @@ from trivium.miniature.kinds.judgement import Judgement, blend
 
 PHRASINGS = (
     "Write a story about a {x}.",
-    "Tell me a story of a {x}.",
     "A {x} should be in a story. Write it.",
     "My child likes a {x}. Tell a story about it.",
     "Please write about a {x}.",
@@ -73,7 +73,7 @@ def tell(
 ) -> str:
     """A story of ``count`` sentences that ends with a place."""
 
-    def line(templates: tuple[str, ...], thing: str, place: str) -> str:
+    def line(templates: Sequence[str], thing: str, place: str) -> str:
         return rng.choice(templates).format(
             x=topic, thing=thing, place=place, mood=rng.choice(MOODS)
         )

@@ -1,0 +1,141 @@
+"""Tiny tokenizers and models for the rooms that need one: random weights, milliseconds a pass."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CORPUS = [
+    "Hello!! wow!! The cat saw the dog, and the dog saw the cat.",
+    "Instruction: Why is the sky blue?\n\nResponse:\nBecause air scatters blue light.",
+    "List two fruits. Apples and pears.",
+]
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def make_tokenizer(kind: str, corpus: list[str] = CORPUS):
+    """A byte-level BPE of about 300 tokens.
+
+    Kinds: "plain" has EOS and another padding token; "gpt2" has EOS alone, which is also BOS and
+    unknown, at the end of the vocabulary; "bos" puts a BOS before every text and pads with EOS;
+    "chatml" ends turns with <|im_end|>, a token that is special without being named so.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    first = {"plain": ["<|end|>", "<|pad|>"], "bos": ["<s>", "</s>"]}
+    last = {"gpt2": ["<|endoftext|>"], "chatml": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]}
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=first.get(kind, []),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(corpus * 3, trainer)
+    bpe.add_special_tokens([AddedToken(t, special=True) for t in last.get(kind, [])])
+    if kind == "bos":
+        bos = bpe.token_to_id("<s>")
+        bpe.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", bos)])
+    text = "<|endoftext|>"
+    named = {
+        "plain": {"eos_token": "<|end|>", "pad_token": "<|pad|>"},
+        "gpt2": {"eos_token": text, "bos_token": text, "unk_token": text},
+        "bos": {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"},
+        "chatml": {"eos_token": text, "pad_token": text},
+    }
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, clean_up_tokenization_spaces=False, **named[kind]
+    )
+    if kind == "chatml":
+        tokenizer.chat_template = CHATML
+    return tokenizer
+
+
+def make_model(architecture: str, vocab_size: int, *, seed: int = 0):
+    """Two layers, 32 numbers wide, with weights large enough that logits differ by several nats."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    llama = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 256,
+    }
+    shapes = {
+        "llama": llama | {"num_key_value_heads": 2},
+        "qwen2": llama | {"num_key_value_heads": 2, "tie_word_embeddings": True},
+        "mistral": llama | {"num_key_value_heads": 2, "sliding_window": 6},
+        "gemma2": llama | {"num_key_value_heads": 2, "head_dim": 8},
+        "gpt_neox": llama,
+        "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256},
+        "gpt_neo": {
+            "hidden_size": 32,
+            "num_layers": 2,
+            "num_heads": 4,
+            "attention_types": [[["global"], 2]],
+            "max_position_embeddings": 256,
+        },
+    }
+    config = AutoConfig.for_model(
+        architecture,
+        vocab_size=vocab_size,
+        initializer_range=0.2,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+        **shapes[architecture],
+    )
+    torch.manual_seed(seed)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Callable[..., object]:
+    """Return a function from a kind (and maybe a corpus) to a new tokenizer."""
+    return make_tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Callable[..., object]:
+    """Return a function from an architecture and a vocabulary size to a new random model."""
+    return make_model
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Callable[..., Path]:
+    """Return a function from an architecture and a kind of tokenizer to a folder with both.
+
+    The folder is written by transformers alone, once; tests must not change it.
+    """
+    written: dict[tuple[str, str], Path] = {}
+
+    def folder(architecture: str = "llama", kind: str = "plain") -> Path:
+        key = (architecture, kind)
+        if key not in written:
+            written[key] = tmp_path_factory.mktemp(f"{architecture}_{kind}_")
+            tokenizer = make_tokenizer(kind)
+            make_model(architecture, len(tokenizer)).save_pretrained(written[key])
+            tokenizer.save_pretrained(written[key])
+        return written[key]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cpu():
+    """Return fp32 on the processor."""
+    import torch
+
+    from trivium.models import Compute
+
+    return Compute(device=torch.device("cpu"), dtype=torch.float32)

@@ -1,0 +1,95 @@
+"""The reward model as a callable on text, against plain transformers, one text at a time."""
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from trivium.models import forward, load_policy, load_reward_model, save_reward_model
+from trivium.models.load import new_reward_model
+from trivium.rewards import model as rewards_model
+from trivium.rewards.model import read_out, score_sequences, score_texts
+from trivium.text import decode_response, encode_prompt, encode_response, from_lists
+
+ANSWERS = ["Because.", "", "The cat saw the dog. " * 6, "No!!", "Pears", "Hello!! wow!! " * 3] * 2
+TALKS = [
+    [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why? " * (1 + i % 5)}]
+    for i in range(len(ANSWERS))
+]
+
+
+@pytest.fixture(scope="module")
+def folder(model_folder, cpu, tmp_path_factory):
+    """A reward model with the ChatML template, its tokenizer padding with EOS at first."""
+    place = tmp_path_factory.mktemp("reward")
+    reward = new_reward_model(str(model_folder("qwen2", "chatml")), cpu, seed=5)
+    save_reward_model(reward, place, cpu, stage="reward")
+    return place
+
+
+@pytest.fixture(scope="module")
+def reward(folder, cpu):
+    return load_reward_model(str(folder), cpu)
+
+
+@pytest.fixture(scope="module")
+def expected(folder):
+    """Text written by hand, tokenised and scored by transformers, no batch and no padding."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    scores = []
+    for talk, answer in zip(TALKS, ANSWERS, strict=True):
+        turns = "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in talk)
+        ids = tokenizer.encode(turns + "<|im_start|>assistant\n")
+        ids += tokenizer.encode(answer + "<|im_end|>")
+        with torch.no_grad():
+            scores.append(model(torch.tensor([ids])).logits.item())
+    return scores
+
+
+def test_scores_in_their_order(reward, expected, cpu):
+    got = score_texts(reward, TALKS, ANSWERS, cpu)
+    assert len(set(expected)) == len(expected)
+    assert got == pytest.approx(expected, abs=1e-4)
+    backwards = score_texts(reward, TALKS[::-1], ANSWERS[::-1], cpu)
+    assert backwards == pytest.approx(expected[::-1], abs=1e-4)
+
+
+@pytest.mark.parametrize("tokens", [1, 64, 150])
+def test_small_batches_give_the_same(reward, expected, cpu, monkeypatch, tokens):
+    seen = []
+
+    def watch(model, inputs, options):
+        seen.append(options["input_ids"].shape)
+
+    monkeypatch.setattr(rewards_model, "TOKENS_AT_ONCE", tokens)
+    monkeypatch.setattr(forward, "MIN_GROUP_TOKENS", 10_000)
+    hook = reward.model.base_model.register_forward_pre_hook(watch, with_kwargs=True)
+    got = score_texts(reward, TALKS, ANSWERS, cpu)
+    hook.remove()
+    assert got == pytest.approx(expected, abs=1e-4)
+    assert all(rows == 1 or rows * width <= tokens for rows, width in seen)
+    assert sum(rows for rows, _ in seen) == len(ANSWERS)
+
+
+def test_a_policy_with_another_tokenizer(reward, model_folder, cpu):
+    """What another family samples is scored as the text it is."""
+    policy = load_policy(str(model_folder("llama", "bos")), cpu)
+    sampled = encode_response(policy.codec, "Apples and pears.")
+    text = decode_response(policy.codec, sampled)
+    prompt = [{"role": "user", "content": "List two fruits."}]
+    (in_loop,) = score_texts(reward, [prompt], [text], cpu)
+    (alone,) = score_texts(reward, [prompt], ["Apples and pears."], cpu)
+    assert in_loop == pytest.approx(alone, abs=1e-6)
+    ids = from_lists([encode_prompt(policy.codec, prompt, where="row")], [sampled])
+    (nonsense,) = score_sequences(reward, ids, cpu)  # ids fed straight in are another text
+    assert abs(nonsense - alone) > 1e-3
+
+
+def test_read_out_is_what_the_head_reads(reward, expected, cpu):
+    prompts = [encode_prompt(reward.codec, talk, where="row") for talk in TALKS]
+    answers = [encode_response(reward.codec, answer) for answer in ANSWERS]
+    states = read_out(reward, from_lists(prompts, answers), cpu)
+    assert states.shape == (len(ANSWERS), 32)
+    assert states.dtype == torch.float32
+    scores = states @ reward.head.weight.detach()[0]
+    torch.testing.assert_close(scores, torch.tensor(expected), rtol=0, atol=1e-4)

@@ -1,0 +1,97 @@
+"""kill -9 at any moment, resume: metrics and weights are those of the run that never stopped.
+
+The uninterrupted run is the oracle. Each stage is killed twice for real, at moments taken from its
+own log, so that the second kill hits a resumed run; then `trivium resume` ends it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import trivium
+from safetensors.torch import load_file
+
+TIMING = ("seconds", "per_second", "bytes")
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if not any(t in k for t in TIMING)} for row in rows]
+
+
+def kill_after(words: list[str], run: Path, num_lines: int, extra_seconds: float) -> None:
+    """Start the command, kill it -9 once metrics.jsonl has that many lines and a little later."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trivium", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    log = run / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and log.read_bytes().count(b"\n") >= num_lines):
+        assert process.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < deadline, "never got so far"
+        time.sleep(0.005)
+    time.sleep(extra_seconds)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+# Where to kill: lines of metrics.jsonl seen, and seconds after that. The tiny recipe checkpoints
+# sft every 2 steps and at each epoch's end, reward every 3, PPO every 2: so kills fall before the
+# first checkpoint, between two, right after an epoch, and inside the writing of one.
+KILLS = {
+    "sft": [(1, 0.0), (3, 0.02)],
+    "reward": [(2, 0.0), (4, 0.01)],
+    "ppo": [(1, 0.1), (3, 0.0)],
+    "ppo_ptx": [(2, 0.02), (3, 0.2)],
+}
+
+
+@pytest.mark.parametrize("stage", KILLS)
+def test_killed_twice_and_resumed_equals_uninterrupted(stage, tiny, tmp_path):
+    run = tmp_path / "run"
+    kind = yaml.safe_load((tiny / stage / "config.yaml").read_text())["stage"]
+    start = [kind, "--config", str(tiny / stage / "config.yaml"), "--out", str(run)]
+    (first, after_first), (second, after_second) = KILLS[stage]
+    kill_after(start, run, first, after_first)
+    assert json.loads((run / "summary.json").read_text())["status"] == "running"
+    kill_after(["resume", str(run)], run, second, after_second)
+    trivium("resume", str(run))
+
+    assert metrics(run) == metrics(tiny / stage)
+    ours = load_file(run / "model" / "model.safetensors")
+    theirs = load_file(tiny / stage / "model" / "model.safetensors")
+    assert ours.keys() == theirs.keys()
+    assert all(ours[name].equal(theirs[name]) for name in ours)
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["status"] == "finished"
+    assert all(summary["plan"][name] == count for name, count in summary["executed"].items())
+
+
+def test_a_recipe_goes_on_where_it_was_killed(tiny, tmp_path):
+    run = tmp_path / "whole"
+    kill_after(["run", "tiny_cpu", "--out", str(run)], run / "sft", 2, 0.0)
+    trivium("resume", str(run))
+    for stage in ("pretrain", *KILLS):
+        assert metrics(run / stage) == metrics(tiny / stage), stage
+    ours = json.loads((run / "summary.json").read_text())
+    theirs = json.loads((tiny / "summary.json").read_text())
+    assert ours["status"] == "finished"
+    assert ours["models"] == theirs["models"]
+
+
+def test_another_seed_gives_other_numbers(tiny, tmp_path):
+    """The negative control: the comparison above can fail."""
+    run = tmp_path / "run"
+    config = str(tiny / "sft" / "config.yaml")
+    trivium("sft", "--config", config, "--seed", "1", "--out", str(run))
+    assert metrics(run) != metrics(tiny / "sft")
