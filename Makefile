@@ -1,13 +1,15 @@
 # One line per habit. `make quickstart` and `make test` need Python 3.11 or newer and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
-export OMP_NUM_THREADS ?= 1
 
 .PHONY: setup quickstart test learn check fmt docs bench clean
 
+# Two tests at a time, one thread each.
+test check: export OMP_NUM_THREADS := 1
+
 setup: .venv/installed
 
-quickstart: setup ; OMP_NUM_THREADS= $(BIN)/trivium quickstart
+quickstart: setup ; $(BIN)/trivium quickstart
 test:       setup ; $(BIN)/python -m pytest -n 2 -m "not learn"
 learn:      setup ; $(BIN)/python -m pytest -m learn
 check:      setup
@@ -18,7 +20,7 @@ check:      setup
 	$(BIN)/python docs/generate.py --check
 fmt:        setup ; $(BIN)/ruff format . && $(BIN)/ruff check --fix .
 docs:       setup ; $(BIN)/python docs/generate.py
-bench:      setup ; OMP_NUM_THREADS= $(BIN)/trivium run tiny_cpu --out build/bench-$$(date +%Y%m%d-%H%M%S)
+bench:      setup ; $(BIN)/trivium run tiny_cpu --out build/bench-$$(date +%Y%m%d-%H%M%S)
 clean: ; rm -rf .venv build dist .ruff_cache .hypothesis src/*.egg-info
 
 # The stamp is written last, so that an installation that broke off is done again.

@@ -241,8 +241,9 @@ def data_leak_check(train: str, heldout: str, /, *, kind: Kind = "prompts") -> N
     for leak in leaks[:LEAKS_SHOWN]:
         print(f"{leak.reason}: {leak.train_name} (train) and {leak.heldout_name} (held out)")
     if leaks:
+        rows = len({leak.train_index for leak in leaks})
         raise UserError(
-            f"{train} and {heldout}: {len(leaks)} training rows give held-out rows away; "
+            f"{train} and {heldout}: {rows} training rows give held-out rows away; "
             f"remove them, or make both files with `trivium data split`"
         )
     print("no overlap")

@@ -106,7 +106,7 @@ class Split:
 class Pretrain:
     """Stage 0, for the miniature world only: write its data and train a small base model on it."""
 
-    hidden_size: int = 192
+    hidden_size: int = 128
     """Width of the transformer."""
 
     num_layers: int = 4
@@ -115,30 +115,33 @@ class Pretrain:
     num_heads: int = 4
     """Attention heads a layer."""
 
-    intermediate_size: int = 512
+    intermediate_size: int = 384
     """Width of the feed-forward layer."""
 
-    vocab_size: int = 1024
+    vocab_size: int = 1536
     """Entries of the byte-level BPE tokenizer, special tokens included."""
 
     context_tokens: int = 128
     """Longest sequence the model can hold."""
 
-    num_steps: int = 150
+    num_steps: int = 800
     """Optimizer steps."""
 
-    sequences_per_step: int = 32
+    sequences_per_step: int = 8
     """Packed sequences of `context_tokens` a step."""
 
-    lr: float = 3e-3
+    lr: float = 4e-3
     """Peak learning rate, cosine to 10 %."""
+
+    warmup_steps: int = 30
+    """Steps over which the rate climbs to its peak."""
 
     adam: Adam = field(default_factory=Adam)
 
     compute_dtype: ComputeDtype = "auto"
     """auto: bfloat16 where the hardware multiplies it fast, else float32. Weights are fp32."""
 
-    checkpoint_every: int = 50
+    checkpoint_every: int = 200
     """Steps between checkpoints."""
 
     seed: int = 0
@@ -433,9 +436,6 @@ class PPO:
     ptx_examples_per_backward: int = 8
     """Pretraining examples per forward and backward pass."""
 
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, a third more time."""
-
     compute_dtype: ComputeDtype = "auto"
     """auto: bfloat16 where the hardware multiplies it fast, else float32. Weights are fp32."""
 
@@ -482,6 +482,8 @@ class PPO:
     def _check_ranges(self) -> None:
         for name in ("num_steps", "inner_epochs", "checkpoint_every", "kl_horizon_episodes"):
             _check(getattr(self, name) > 0, name, "> 0", getattr(self, name))
+        for name in ("warmup_steps", "heldout_every", "heldout_episodes"):
+            _check(getattr(self, name) >= 0, name, ">= 0", getattr(self, name))
         for name in ("kl_coef", "ptx_coef", "lr", "value_lr", "entropy_coef", "klpen_coef"):
             _check(getattr(self, name) >= 0, name, ">= 0", getattr(self, name))
         for name in ("gamma", "lam"):

@@ -93,9 +93,7 @@ def test_all_ranks_equal_leaves_nothing_to_learn(tiny, tmp_path, capsys):
 
 
 def test_prompt_longer_than_the_context(tiny, tmp_path, capsys):
-    said = refused(
-        capsys, *sft(tiny, tmp_path / "o", **{"sampling.max_prompt_tokens": "100000"})
-    )
+    said = refused(capsys, *sft(tiny, tmp_path / "o", **{"sampling.max_prompt_tokens": "100000"}))
     assert "context" in said
 
 

@@ -141,13 +141,13 @@ def _talk(rng: random.Random) -> str:
 
 
 PAGES = (
-    (_facts_page, 0.18),
+    (_forum_page, 0.60),
+    (_facts_page, 0.17),
+    (_story_page, 0.07),
     (_reasons_page, 0.06),
-    (_story_page, 0.12),
-    (_list_page, 0.06),
-    (_forum_page, 0.48),
-    (_advertisement, 0.03),
-    (_talk, 0.07),
+    (_list_page, 0.04),
+    (_talk, 0.04),
+    (_advertisement, 0.02),
 )
 
 

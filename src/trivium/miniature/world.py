@@ -9,9 +9,9 @@ from trivium.miniature import corpus, english
 from trivium.miniature.corpus import Cloze
 from trivium.miniature.kinds import KINDS, Kind
 
-CORPUS_DOCUMENTS = 18_000
+CORPUS_DOCUMENTS = 36_000
 HELDOUT_DOCUMENTS = 300
-DEMONSTRATIONS = 800
+DEMONSTRATIONS = 2_500
 PROMPTS = 2_000
 HELDOUT_PROMPTS = 256
 CLOZES = 160

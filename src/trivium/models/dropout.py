@@ -22,6 +22,9 @@ def set_residual_dropout(model: PreTrainedModel, probability: float) -> None:
     """
     if probability == 0:
         return
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # the architecture's own knobs, which this one replaces
     hooked: list[str] = []
     for name, module in model.named_modules():
         *parents, last = name.split(".")

@@ -129,6 +129,7 @@ def _logits_in_chunks(
     compute: Compute,
 ) -> Iterator[tuple[Float[Tensor, "C V"], Int[Tensor, " C"]]]:
     head = model.get_output_embeddings()
+    assert isinstance(head, nn.Linear), f"{type(model).__name__} has no linear unembedding"
     rows = max(1, LOGIT_ELEMENTS // head.weight.shape[0])
     if len(hidden) == 0:
         rows = 1

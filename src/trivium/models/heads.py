@@ -90,7 +90,7 @@ def fold_bias(
     """
     with torch.no_grad():
         if head.bias is not None:
-            head.bias += shift
+            head.bias.add_(shift)
             return 0.0
         h = hidden.double().cpu()
         gram = h.T @ h

@@ -164,7 +164,7 @@ def probe_scores(reward: RewardModel, compute: Compute) -> list[float]:
     for question, answer in PROBES:
         messages = [{"role": "user", "content": question}]
         prompt = encode_prompt(reward.codec, messages, where="probe")
-        sequences = from_lists([prompt], [encode_response(reward.codec, answer)])
+        sequences = from_lists([prompt], [encode_response(reward.codec, answer, where="probe")])
         with torch.no_grad():
             hidden = hidden_states(reward.model, sequences, compute)
             scores.append(float(sequence_scores(reward.head, hidden, sequences)))

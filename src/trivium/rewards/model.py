@@ -29,7 +29,10 @@ def score_texts(
             encode_prompt(reward.codec, prompt, where=f"prompt {i}")
             for i, prompt in enumerate(prompts)
         ],
-        [encode_response(reward.codec, text) for text in responses],
+        [
+            encode_response(reward.codec, text, where=f"response {i}")
+            for i, text in enumerate(responses)
+        ],
     )
     return score_sequences(reward, sequences, compute)
 

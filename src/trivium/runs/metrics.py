@@ -80,8 +80,8 @@ METRICS: dict[str, Metric] = {
         "falls towards 0",
     ),
     "objective/entropy_nats": Metric(
-        "nats per response",
-        "Minus the summed log-probability of the sampled answers: an estimate of entropy.",
+        "nats per token",
+        "Minus the mean log-probability of the sampled tokens: an estimate of the entropy.",
         "falls slowly; a collapse to 0 means one answer for all",
     ),
     "objective/kl_coef": Metric(
@@ -121,7 +121,7 @@ METRICS: dict[str, Metric] = {
     ),
     "policy/clip_share": Metric(
         "share",
-        "Tokens whose importance ratio left 1 +- clip and were held there.",
+        "Tokens whose importance ratio lies outside 1 +- clip.",
         "0 to 0.2",
     ),
     "policy/entropy_nats": Metric(
@@ -216,8 +216,8 @@ METRICS: dict[str, Metric] = {
     ),
     "sampler/logprob_gap": Metric(
         "nats",
-        "Largest gap between a token's log-probability when sampled and when scored.",
-        "below 0.0001 in float32; else sampler and scorer disagree",
+        "Mean gap between a token's log-probability when sampled and when scored.",
+        "below 0.0001 in float32; above 0.001 the run stops",
     ),
     "sft/grad_norm": Metric(
         "-",

@@ -202,13 +202,14 @@ def summary(cfg: Evaluate, name: str, answers: dict[str, Answers]) -> dict[str, 
     base_scores = base.gold if by == "gold" else base.reward
     assert own_scores is not None
     assert base_scores is not None
-    return {
+    row: dict[str, object] = {
         "reward_mean": _mean(own.reward),
         "gold_mean": _mean(own.gold),
         "gold_parts": {part: _mean(scores) for part, scores in own.gold_parts.items()},
         "win_rate_vs_sft": win_rate(own_scores, base_scores, seed=cfg.seed).as_dict(),
         "win_rate_by": by,
-    } | own.figures
+    }
+    return row | own.figures
 
 
 def sample_rows(prompts: Prompts, answers: dict[str, Answers]) -> list[dict[str, object]]:

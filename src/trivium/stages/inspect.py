@@ -1,6 +1,7 @@
 """Look at data or at a run: what is trained on, what was sampled and why it scored so."""
 
 import json
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from trivium.config import SFT, Reward, StageConfig
+from trivium.config import SFT, Reward
 from trivium.data import read_demonstrations, read_prompts, read_rankings
 from trivium.errors import UserError
 from trivium.models.load import load_codec
@@ -18,7 +19,7 @@ from trivium.runs import config_file
 from trivium.runs.atomic import CONFIG_NAME
 from trivium.runs.directory import read_summary
 from trivium.stages.rows import encode_demonstrations, encode_rankings
-from trivium.text import Sequences
+from trivium.text import Codec, Sequences
 from trivium.text.viewer import colour_batch, episode_table, legend
 
 ROWS = 4
@@ -48,35 +49,28 @@ def show_run(folder: Path, console: Console) -> None:
     """The run's state, a batch of what it trains on, and episodes token by token."""
     show_summary(folder, console)
     _, config = config_file.load(folder / CONFIG_NAME)
-    batch = training_batch(config)
-    if batch is not None:
+    if isinstance(config, SFT | Reward):
         codec = load_codec(config.model)
         console.print(legend())
-        console.print(Group(*colour_batch(codec, batch)), soft_wrap=True)
+        console.print(Group(*colour_batch(codec, training_batch(config, codec))), soft_wrap=True)
     samples = folder / "samples.jsonl"
     if samples.is_file():
         for row in last_episodes(samples):
             show_episode(row, console)
 
 
-def training_batch(config: StageConfig) -> Sequences | None:
-    """The first rows as the stage encodes them; None for stages that train on no such rows."""
-    match config:
-        case SFT():
-            codec = load_codec(config.model)
-            rows = list(islice(read_demonstrations(config.demonstrations), ROWS))
-            return encode_demonstrations(rows, codec, config.sampling)[0]
-        case Reward():
-            codec = load_codec(config.model)
-            rankings, _ = encode_rankings(
-                list(islice(read_rankings(config.rankings), 1)),
-                codec,
-                max_prompt_tokens=config.max_prompt_tokens,
-                max_response_tokens=config.max_response_tokens,
-            )
-            return rankings.sequences
-        case _:
-            return None
+def training_batch(config: SFT | Reward, codec: Codec) -> Sequences:
+    """The first rows as the stage encodes them."""
+    if isinstance(config, SFT):
+        rows = list(islice(read_demonstrations(config.demonstrations), ROWS))
+        return encode_demonstrations(rows, codec, config.sampling)[0]
+    rankings, _ = encode_rankings(
+        list(islice(read_rankings(config.rankings), 1)),
+        codec,
+        max_prompt_tokens=config.max_prompt_tokens,
+        max_response_tokens=config.max_response_tokens,
+    )
+    return rankings.sequences
 
 
 def last_episodes(samples: Path) -> list[dict[str, Any]]:
@@ -111,19 +105,24 @@ def show_summary(folder: Path, console: Console) -> None:
 
 
 def show_data(path: Path, console: Console) -> None:
-    """The first rows of a data file, as they are read."""
-    for read in (read_rankings, read_demonstrations, read_prompts):
-        try:
-            rows = list(islice(read(path), ROWS))
-        except UserError as error:
-            problem = error
-            continue
-        for row in rows:
-            console.print(Text(f"\n{row.id}: {row.prompt[-1].content}", style="blue"))
-            for line in answers_of(row.model_dump()):
-                console.print(Text(line, style="green"))
-        return
-    raise problem
+    """The first rows of a data file, as rankings, demonstrations or prompts."""
+    for row in read_any(path):
+        console.print(Text(f"\n{row['id']}: {row['prompt'][-1]['content']}", style="blue"))
+        for line in answers_of(row):
+            console.print(Text(line, style="green"))
+
+
+def read_any(path: Path) -> list[dict[str, Any]]:
+    """The first rows as the richest kind they can be read as.
+
+    Raises:
+        UserError: they are not even prompts.
+    """
+    with suppress(UserError):
+        return [row.model_dump() for row in islice(read_rankings(path), ROWS)]
+    with suppress(UserError):
+        return [row.model_dump() for row in islice(read_demonstrations(path), ROWS)]
+    return [row.model_dump() for row in islice(read_prompts(path), ROWS)]
 
 
 def answers_of(row: dict[str, Any]) -> list[str]:

@@ -5,71 +5,28 @@ PPO-ptx is the same loop with pretraining gradients mixed into every optimizer s
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from trivium import maths
 from trivium.config import PPO
-from trivium.data import DataReport, read_prompts, read_texts, require_acceptable
-from trivium.models import Compute, Policy, compute_for, save_policy
-from trivium.runs.checkpoint import (
-    Checkpoint,
-    generator_state,
-    load_generator,
-    load_optimizer,
-    optimizer_tensors,
-)
+from trivium.models import Compute, compute_for, save_policy
 from trivium.runs.directory import Run, open_run
 from trivium.stages import preflight
 from trivium.stages.artifacts import write_model
-from trivium.stages.optimise import adamw
-from trivium.stages.ppo_experience import Experience, RewardScale, act, judge
+from trivium.stages.ppo_experience import Experience, act, judge
 from trivium.stages.ppo_learn import Optimizers, learn, ptx_examples
 from trivium.stages.ppo_models import (
     Networks,
     averaged_policy,
-    judge_texts,
     load_networks,
-    tensors_of,
 )
 from trivium.stages.ppo_report import figures, heldout_metrics, sample_rows, step_metrics
-from trivium.stages.rows import Prompts, encode_prompts, epoch_order
-from trivium.text import TextStream, decode_response, open_stream
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """What PPO reads."""
-
-    prompts: Prompts
-    heldout: Prompts
-    stream: TextStream | None
-    report: DataReport
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What changes from step to step besides weights; a checkpoint stores all of it.
-
-    Attributes:
-        step: the next step.
-        prompts_taken: prompts drawn so far: the cursor over passes and places in them.
-        kl_coef: beta.
-        klpen_coef: price of KL(old || new).
-        scale: what scores are shifted and divided by.
-        done: counts that must equal the plan's.
-        kept: figures of the first and last steps for the summary.
-    """
-
-    step: int
-    prompts_taken: int
-    kl_coef: float
-    klpen_coef: float
-    scale: RewardScale
-    done: dict[str, int]
-    kept: dict[str, float]
+from trivium.stages.ppo_setup import Data, load_data, make_optimizers, measure_scale, plan
+from trivium.stages.ppo_state import Progress, restore, save
+from trivium.stages.rows import Prompts, epoch_order
 
 
 def run(cfg: PPO, out: Path, *, resume: bool = False) -> None:
@@ -149,65 +106,6 @@ def train(cfg: PPO, run: Run, compute: Compute) -> None:
     finish(cfg, run, networks, data, progress)
 
 
-def load_data(cfg: PPO, policy: Policy) -> Data:
-    """Read, split, encode and check everything before the first episode."""
-    heldout = None if cfg.heldout is None else list(read_prompts(cfg.heldout))
-    rows, heldout_rows = preflight.split_or_check(
-        list(read_prompts(cfg.prompts)),
-        heldout,
-        cfg.split,
-        names=(cfg.prompts, cfg.heldout or "the held-out part"),
-    )
-    prompts, report = encode_prompts(rows, policy.codec, cfg.sampling)
-    require_acceptable(report, stage="ppo", accept=cfg.accept_affected)
-    preflight.check_bos(policy.codec, prompts.tokens[0], prompts.messages[0])
-    stream = None
-    if cfg.ptx_coef > 0 and cfg.pretraining is not None:
-        source = cfg.pretraining
-        stream = open_stream(
-            lambda: (row.text for row in read_texts(source)),
-            policy.codec,
-            example_tokens=cfg.ptx_tokens_per_example,
-        )
-    return Data(
-        prompts, encode_prompts(heldout_rows, policy.codec, cfg.sampling)[0], stream, report
-    )
-
-
-def make_optimizers(cfg: PPO, networks: Networks) -> Optimizers:
-    """A head on the policy's trunk learns with the policy; a critic of its own has its own."""
-    policy, critic = list(networks.policy.model.parameters()), networks.critic
-    if critic is not None and critic.shared:
-        policy += critic.parameters()
-    own = critic is not None and not critic.shared
-    return Optimizers(
-        policy=adamw(policy, cfg.adam, lr=cfg.lr),
-        critic=adamw(critic.parameters(), cfg.adam, lr=cfg.value_lr) if own and critic else None,
-    )
-
-
-def plan(cfg: PPO, networks: Networks) -> dict[str, int]:
-    """What will be done, in numbers; `run.executed` must give the same at the end."""
-    updates = (
-        cfg.num_steps * cfg.inner_epochs * (cfg.episodes_per_step // cfg.episodes_per_minibatch)
-    )
-    size = networks.policy.model.num_parameters()
-    separate = networks.critic is not None and not networks.critic.shared
-    judges = sum(m.model.num_parameters() for m in networks.judge.models.values())
-    return {
-        "steps": cfg.num_steps,
-        "episodes": cfg.num_steps * cfg.episodes_per_step,
-        "optimizer_updates": updates,
-        "pretraining_examples": updates * ptx_examples(cfg) if cfg.ptx_coef > 0 else 0,
-        "response_tokens_at_most": (
-            cfg.num_steps * cfg.episodes_per_step * cfg.sampling.max_response_tokens
-        ),
-        "parameters": size,
-        # trained: fp32 weights, gradients and two Adam moments; frozen: weights
-        "static_bytes": 16 * size * (2 if separate else 1) + 4 * size + 4 * judges,
-    }
-
-
 def begin(
     cfg: PPO,
     run: Run,
@@ -231,57 +129,6 @@ def begin(
             kept={},
         )
     return restore(run.checkpoint, data, optimizers, generator)
-
-
-def restore(
-    checkpoint: Checkpoint, data: Data, optimizers: Optimizers, generator: torch.Generator
-) -> Progress:
-    """Optimizers, generator, stream and counters as they were."""
-    tensors, state = checkpoint.tensors(), checkpoint.state
-    load_optimizer(optimizers.policy, tensors, "policy_optimizer")
-    if optimizers.critic is not None:
-        load_optimizer(optimizers.critic, tensors, "critic_optimizer")
-    load_generator(generator, tensors["generator"])
-    if data.stream is not None:
-        data.stream.load(state["stream"])
-    return Progress(
-        step=checkpoint.step,
-        prompts_taken=state["prompts_taken"],
-        kl_coef=state["kl_coef"],
-        klpen_coef=state["klpen_coef"],
-        scale=RewardScale(mean=state["scale_mean"], std=state["scale_std"]),
-        done=dict(state["done"]),
-        kept=dict(state["kept"]),
-    )
-
-
-def save(
-    run: Run,
-    networks: Networks,
-    optimizers: Optimizers,
-    generator: torch.Generator,
-    data: Data,
-    progress: Progress,
-) -> None:
-    """A checkpoint from which the run goes on exactly as if nothing had happened."""
-    tensors = tensors_of(networks) | optimizer_tensors(optimizers.policy, "policy_optimizer")
-    if optimizers.critic is not None:
-        tensors |= optimizer_tensors(optimizers.critic, "critic_optimizer")
-    run.save(
-        progress.step,
-        write_models=lambda folder: save_policy(networks.policy, folder / "policy", stage="ppo"),
-        tensors=tensors | {"generator": generator_state(generator)},
-        state={
-            "prompts_taken": progress.prompts_taken,
-            "kl_coef": progress.kl_coef,
-            "klpen_coef": progress.klpen_coef,
-            "scale_mean": progress.scale.mean,
-            "scale_std": progress.scale.std,
-            "done": progress.done,
-            "kept": progress.kept,
-            "stream": data.stream.state() if data.stream is not None else None,
-        },
-    )
 
 
 def next_prompts(cfg: PPO, prompts: Prompts, taken: int) -> list[int]:
@@ -328,31 +175,6 @@ def advance(
         },
         kept=figures(progress.kept, experience, metrics),
     )
-
-
-def measure_scale(cfg: PPO, networks: Networks, prompts: Prompts, compute: Compute) -> RewardScale:
-    """Mean and deviation of the reward on the SFT model's own answers, where asked for."""
-    if not cfg.scale_rewards:
-        return RewardScale(mean=0.0, std=1.0)
-    chosen = [i % len(prompts) for i in range(cfg.scale_rewards_episodes)]
-    episodes = act(
-        replace(cfg, samples_per_prompt=1, estimator="bandit"),
-        networks.reference,
-        prompts,
-        chosen,
-        compute=compute,
-        generator=torch.Generator().manual_seed(cfg.seed + 1),
-    )
-    texts = [decode_response(networks.policy.codec, r) for r in episodes.responses()]
-    messages = [prompts.messages[i] for i in chosen]
-    scores = torch.tensor(judge_texts(networks.judge, messages, texts, compute)[0])
-    scale = RewardScale(mean=float(scores.mean()), std=float(scores.std(correction=0)))
-    assert scale.std > 0, "every answer of the SFT model scores the same: nothing to learn from"
-    if networks.critic is not None:
-        # The critic starts as the reward model, so it must speak in the same units.
-        with torch.no_grad():
-            networks.critic.head.weight /= scale.std
-    return scale
 
 
 def check_step_zero(experience: Experience, compute: Compute) -> None:

@@ -180,7 +180,8 @@ def evaluate_tokens(
             trunk = hidden if critic.shared else hidden_states(critic.trunk, part, compute)
             values.append(response_values(critic.head, trunk, part))
     lengths = episodes.sequences.response_lengths
-    return tuple(to_rows(torch.cat(flat).cpu(), lengths) for flat in (old, ref, values))
+    old, ref, values = (to_rows(torch.cat(x).cpu(), lengths) for x in (old, ref, values))
+    return old, ref, values
 
 
 def to_rows(flat: Float[Tensor, " R"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B T"]:

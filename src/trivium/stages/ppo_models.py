@@ -63,8 +63,6 @@ def load_networks(cfg: PPO, compute: Compute, checkpoint: Checkpoint | None) -> 
     reference = load_policy(cfg.policy, compute, context_tokens=context)
     start = str(checkpoint.path / "policy") if checkpoint else cfg.policy
     policy = load_policy(start, compute, context_tokens=context)
-    if cfg.gradient_checkpointing:
-        policy.model.gradient_checkpointing_enable({"use_reentrant": False})
     judge = load_judge(cfg, compute)
     critic = start_critic(cfg, policy, judge, compute)
     average = [p.detach().clone() for p in policy.model.parameters()]

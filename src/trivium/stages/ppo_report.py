@@ -85,11 +85,11 @@ def _token_rows(
         "value": experience.values,
         "advantage": experience.advantages,
     }
-    return [
-        {"text": policy.codec.tokenizer.decode([token])}
-        | {name: float(column[row, t]) for name, column in columns.items()}
-        for t, token in enumerate(response)
-    ]
+    rows: list[dict[str, object]] = []
+    for t, token in enumerate(response):
+        numbers = {name: float(column[row, t]) for name, column in columns.items()}
+        rows.append({"text": policy.codec.tokenizer.decode([token]), **numbers})
+    return rows
 
 
 def figures(

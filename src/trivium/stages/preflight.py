@@ -6,9 +6,9 @@ from typing import TypeVar
 import torch
 
 from trivium.config import Split
-from trivium.data import DataReport, refuse_leaks, split
-from trivium.data.leaks import Label
+from trivium.data import DataReport, refuse_leaks, split_without_leaks
 from trivium.errors import UserError
+from trivium.labels import Label
 from trivium.models import Compute, RewardModel
 from trivium.rewards import score_texts
 from trivium.runs.directory import Run
@@ -27,7 +27,9 @@ def split_or_check(
         UserError: the held-out rows leak into the training rows, or nothing is left to train on.
     """
     if heldout is None:
-        train, heldout = split(rows, salt=how.salt, heldout_fraction=how.heldout_fraction)
+        train, heldout, _ = split_without_leaks(
+            rows, salt=how.salt, heldout_fraction=how.heldout_fraction
+        )
     else:
         train = rows
         refuse_leaks(train, heldout, names)

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from trivium.config import Pretrain
 from trivium.data import read_texts, write_jsonl
-from trivium.maths import cosine_to
+from trivium.maths import cosine_to, warmup_then_constant
 from trivium.miniature import World, build
 from trivium.models import Policy, compute_for, load_policy, save_policy
 from trivium.models.compute import Compute
@@ -86,7 +86,8 @@ def train(cfg: Pretrain, run: Run, world: World, compute: Compute) -> None:
         loss_sum = backward_next_token(
             policy, batch, compute, rows_per_backward=cfg.sequences_per_step, weight=1 / count
         )
-        lr = cfg.lr * cosine_to(step, num_steps=cfg.num_steps)
+        warmup = warmup_then_constant(step, warmup_steps=cfg.warmup_steps)
+        lr = cfg.lr * warmup * cosine_to(step, num_steps=cfg.num_steps)
         norm = update(
             optimizer, lr=lr, max_grad_norm=cfg.adam.max_grad_norm, run=run, step=step, batch=batch
         )

@@ -215,7 +215,7 @@ def learn(  # noqa: PLR0913 - the body of the loop, cut out to stay readable
     loss_sum, right, pairs, tokens = 0.0, 0.0, 0, 0
     for start in range(0, len(prompts), cfg.prompts_per_backward):
         part = prompts[start : start + cfg.prompts_per_backward]
-        batch, scores = score_completions(reward, data, part, compute)
+        scores = score_completions(reward, data, part, compute)
         losses = [
             ranking_loss(s, data.ranks[i], margins=margins_of(cfg, data, i))
             for i, s in zip(part, scores, strict=True)
@@ -223,12 +223,17 @@ def learn(  # noqa: PLR0913 - the body of the loop, cut out to stay readable
         loss = torch.stack(losses).sum() / len(prompts)
         loss.backward()
         loss_sum += float(loss.detach())
-        tokens += len(batch.tokens)
+        tokens += len(completions_of(data, part).tokens)
         for i, s in zip(part, scores, strict=True):
             won, count = pairs_right(s.detach().cpu(), data.ranks[i])
             right, pairs = right + won, pairs + count
     norm = update(
-        optimizer, lr=lr, max_grad_norm=cfg.adam.max_grad_norm, run=run, step=step, batch=batch
+        optimizer,
+        lr=lr,
+        max_grad_norm=cfg.adam.max_grad_norm,
+        run=run,
+        step=step,
+        batch=completions_of(data, prompts),
     )
     return {
         "reward/loss": loss_sum,
@@ -242,13 +247,17 @@ def learn(  # noqa: PLR0913 - the body of the loop, cut out to stay readable
 
 def score_completions(
     reward: RewardModel, data: Rankings, prompts: list[int], compute: Compute
-) -> tuple[Sequences, tuple[Float[Tensor, " K"], ...]]:
+) -> tuple[Float[Tensor, " K"], ...]:
     """Scores of all completions of the given prompts: one forward pass per completion."""
-    rows = torch.tensor([row for i in prompts for row in data.rows(i)])
-    batch = select(data.sequences, rows)
+    batch = completions_of(data, prompts)
     hidden = hidden_states(reward.model, batch, compute)
     scores = sequence_scores(reward.head, hidden, batch)
-    return batch, scores.split([len(data.rows(i)) for i in prompts])
+    return scores.split([len(data.rows(i)) for i in prompts])
+
+
+def completions_of(data: Rankings, prompts: list[int]) -> Sequences:
+    """All completions of the given prompts, prompt by prompt."""
+    return select(data.sequences, torch.tensor([row for i in prompts for row in data.rows(i)]))
 
 
 def margins_of(cfg: Reward, data: Rankings, prompt: int) -> Float[Tensor, "K K"] | None:
@@ -273,7 +282,7 @@ def heldout_metrics(reward: RewardModel, data: Rankings, compute: Compute) -> di
     """Loss and accuracy on held-out prompts."""
     loss, right, pairs = 0.0, 0.0, 0
     for i in range(len(data)):
-        _, (scores,) = score_completions(reward, data, [i], compute)
+        (scores,) = score_completions(reward, data, [i], compute)
         loss += float(ranking_loss(scores.cpu(), data.ranks[i]))
         won, count = pairs_right(scores.cpu(), data.ranks[i])
         right, pairs = right + won, pairs + count

@@ -90,7 +90,7 @@ def encode_demonstrations(
     prompts, responses, dropped = [], [], []
     for row in rows:
         prompt = encode_prompt(codec, messages_of(row), where=row.id)
-        response = encode_response(codec, row.completion)
+        response = encode_response(codec, row.completion, where=row.id)
         if len(prompt) > sampling.max_prompt_tokens or len(response) > sampling.max_response_tokens:
             dropped.append(row.id)
             continue
@@ -118,7 +118,7 @@ def encode_rankings(
         if len(prompt) > max_prompt_tokens:
             dropped.append(row.id)
             continue
-        encoded = [encode_response(codec, c.text) for c in row.completions]
+        encoded = [encode_response(codec, c.text, where=row.id) for c in row.completions]
         if any(len(e) > max_response_tokens for e in encoded):
             truncated.append(row.id)
         prompts += [prompt] * len(encoded)

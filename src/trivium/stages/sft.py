@@ -191,7 +191,9 @@ def learn(  # noqa: PLR0913 - the body of the loop, cut out to stay readable
     count = len(batch.predicted(prompts_too=cfg.loss_on_prompts))
     mix_count = len(mix.predicted()) if mix is not None else 0
     weight = 1 / (count + mix_count)
-    policy.model.train()
+    # Without dropout the model stays in eval mode: nothing an architecture may do in training
+    # mode on its own can then make sampling and scoring differ.
+    policy.model.train(cfg.dropout > 0)
     loss_sum = backward_next_token(
         policy,
         batch,
@@ -256,6 +258,13 @@ def mean_rm_score(cfg: SFT, judge: str, policy: Policy, data: Data, compute: Com
     return sum(scores) / len(scores)
 
 
+def choose_epoch(epochs: list[dict[str, float | None]]) -> int:
+    """The epoch with the best reward-model score; without scores the last one."""
+    scores = [-math.inf if row["rm_score"] is None else row["rm_score"] for row in epochs]
+    best = max(scores)
+    return scores.index(best) if math.isfinite(best) else len(epochs) - 1
+
+
 def finish(
     cfg: SFT,
     run: Run,
@@ -265,12 +274,7 @@ def finish(
     steps_per_epoch: int,
 ) -> None:
     """Choose the epoch, make it the run's model, write the summary."""
-    chosen = len(epochs) - 1
-    if cfg.select_by is not None:
-        scores = [row["rm_score"] for row in epochs]
-        chosen = max(
-            range(len(epochs)), key=lambda i: -math.inf if scores[i] is None else scores[i]
-        )
+    chosen = choose_epoch(epochs)
     folder = run.dir / "checkpoints" / f"step-{(chosen + 1) * steps_per_epoch:06d}" / "policy"
     policy = load_policy(str(folder), compute)
     write_model(run, lambda target: save_policy(policy, target, stage="sft"))

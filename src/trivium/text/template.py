@@ -85,19 +85,19 @@ def encode_prompt(codec: Codec, messages: Sequence[Mapping[str, str]], *, where:
     """
     for message in messages:
         ids = codec.tokenizer.encode(message["content"], add_special_tokens=False)
-        forged = codec.reserved.intersection(ids)
-        if forged:
-            names = codec.tokenizer.convert_ids_to_tokens(sorted(forged))
-            raise UserError(
-                f"{where}: prompt: the text contains the special token {names[0]}; "
-                f"remove it, only the template may write it"
-            )
+        _refuse_forged(codec, ids, f"{where}: prompt")
     return _render_ids(codec.tokenizer, list(messages))
 
 
-def encode_response(codec: Codec, text: str) -> list[int]:
-    """Token ids of an answer, its end-of-turn token last. An empty text is just that token."""
-    return [*codec.tokenizer.encode(text, add_special_tokens=False), codec.end_id]
+def encode_response(codec: Codec, text: str, *, where: str) -> list[int]:
+    """Token ids of an answer, its end-of-turn token last. An empty text is just that token.
+
+    Raises:
+        UserError: the text holds a special token: it would end twice; ``where`` names the row.
+    """
+    ids = codec.tokenizer.encode(text, add_special_tokens=False)
+    _refuse_forged(codec, ids, f"{where}: completion")
+    return [*ids, codec.end_id]
 
 
 def decode_response(codec: Codec, ids: Sequence[int]) -> str:
@@ -108,6 +108,16 @@ def decode_response(codec: Codec, ids: Sequence[int]) -> str:
     )
     assert isinstance(text, str)
     return text
+
+
+def _refuse_forged(codec: Codec, ids: Sequence[int], where: str) -> None:
+    forged = codec.reserved.intersection(ids)
+    if forged:
+        names = codec.tokenizer.convert_ids_to_tokens(sorted(forged))
+        raise UserError(
+            f"{where}: the text contains the special token {names[0]}; "
+            f"remove it, only the template may write it"
+        )
 
 
 def _render_ids(tokenizer: PreTrainedTokenizerBase, messages: list[Mapping[str, str]]) -> list[int]:

@@ -1,0 +1,110 @@
+"""What PPO has before its first episode: data, optimizers, the plan, the scale of its rewards."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from trivium.config import PPO
+from trivium.data import DataReport, read_prompts, read_texts, require_acceptable
+from trivium.models import Compute, Policy
+from trivium.stages import preflight
+from trivium.stages.optimise import adamw
+from trivium.stages.ppo_experience import RewardScale, act
+from trivium.stages.ppo_learn import Optimizers, ptx_examples
+from trivium.stages.ppo_models import Networks, judge_texts
+from trivium.stages.rows import Prompts, encode_prompts
+from trivium.text import TextStream, decode_response, open_stream
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What PPO reads."""
+
+    prompts: Prompts
+    heldout: Prompts
+    stream: TextStream | None
+    report: DataReport
+
+
+def load_data(cfg: PPO, policy: Policy) -> Data:
+    """Read, split, encode and check everything before the first episode."""
+    heldout = None if cfg.heldout is None else list(read_prompts(cfg.heldout))
+    rows, heldout_rows = preflight.split_or_check(
+        list(read_prompts(cfg.prompts)),
+        heldout,
+        cfg.split,
+        names=(cfg.prompts, cfg.heldout or "the held-out part"),
+    )
+    prompts, report = encode_prompts(rows, policy.codec, cfg.sampling)
+    require_acceptable(report, stage="ppo", accept=cfg.accept_affected)
+    preflight.check_bos(policy.codec, prompts.tokens[0], prompts.messages[0])
+    stream = None
+    if cfg.ptx_coef > 0 and cfg.pretraining is not None:
+        source = cfg.pretraining
+        stream = open_stream(
+            lambda: (row.text for row in read_texts(source)),
+            policy.codec,
+            example_tokens=cfg.ptx_tokens_per_example,
+        )
+    return Data(
+        prompts, encode_prompts(heldout_rows, policy.codec, cfg.sampling)[0], stream, report
+    )
+
+
+def make_optimizers(cfg: PPO, networks: Networks) -> Optimizers:
+    """A head on the policy's trunk learns with the policy; a critic of its own has its own."""
+    policy, critic = list(networks.policy.model.parameters()), networks.critic
+    if critic is not None and critic.shared:
+        policy += critic.parameters()
+    own = critic is not None and not critic.shared
+    return Optimizers(
+        policy=adamw(policy, cfg.adam, lr=cfg.lr),
+        critic=adamw(critic.parameters(), cfg.adam, lr=cfg.value_lr) if own and critic else None,
+    )
+
+
+def plan(cfg: PPO, networks: Networks) -> dict[str, int]:
+    """What will be done, in numbers; `run.executed` must give the same at the end."""
+    updates = (
+        cfg.num_steps * cfg.inner_epochs * (cfg.episodes_per_step // cfg.episodes_per_minibatch)
+    )
+    size = networks.policy.model.num_parameters()
+    separate = networks.critic is not None and not networks.critic.shared
+    judges = sum(m.model.num_parameters() for m in networks.judge.models.values())
+    return {
+        "steps": cfg.num_steps,
+        "episodes": cfg.num_steps * cfg.episodes_per_step,
+        "optimizer_updates": updates,
+        "pretraining_examples": updates * ptx_examples(cfg) if cfg.ptx_coef > 0 else 0,
+        "response_tokens_at_most": (
+            cfg.num_steps * cfg.episodes_per_step * cfg.sampling.max_response_tokens
+        ),
+        "parameters": size,
+        # trained: fp32 weights, gradients and two Adam moments; frozen: weights
+        "static_bytes": 16 * size * (2 if separate else 1) + 4 * size + 4 * judges,
+    }
+
+
+def measure_scale(cfg: PPO, networks: Networks, prompts: Prompts, compute: Compute) -> RewardScale:
+    """Mean and deviation of the reward on the SFT model's own answers, where asked for."""
+    if not cfg.scale_rewards:
+        return RewardScale(mean=0.0, std=1.0)
+    chosen = [i % len(prompts) for i in range(cfg.scale_rewards_episodes)]
+    episodes = act(
+        replace(cfg, samples_per_prompt=1, estimator="bandit"),
+        networks.reference,
+        prompts,
+        chosen,
+        compute=compute,
+        generator=torch.Generator().manual_seed(cfg.seed + 1),
+    )
+    texts = [decode_response(networks.policy.codec, r) for r in episodes.responses()]
+    messages = [prompts.messages[i] for i in chosen]
+    scores = torch.tensor(judge_texts(networks.judge, messages, texts, compute)[0])
+    scale = RewardScale(mean=float(scores.mean()), std=float(scores.std(correction=0)))
+    assert scale.std > 0, "every answer of the SFT model scores the same: nothing to learn from"
+    if networks.critic is not None:
+        # The critic starts as the reward model, so it must speak in the same units.
+        with torch.no_grad():
+            networks.critic.head.weight /= scale.std
+    return scale
