@@ -10,7 +10,7 @@ test check: export OMP_NUM_THREADS := 1
 setup: .venv/installed
 
 quickstart: setup ; $(BIN)/trivium quickstart
-test:       setup ; $(BIN)/python -m pytest -n 2 -m "not learn"
+test:       setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not learn"
 learn:      setup ; $(BIN)/python -m pytest -m learn
 check:      setup
 	$(BIN)/ruff check .

@@ -50,7 +50,7 @@ ORDERED = [
             "The fox saw a boat.",
             "The fox saw a boat. The fox saw a boat.",
             "The fox sees a boat.",
-            "The dog is wet.",
+            "The dog is wet. Shut up.",
         ],
     ),
     (
@@ -135,7 +135,7 @@ def test_an_answer_to_another_instruction_scores_low() -> None:
             text = kind.instruct(kind.draw(rng), rng)
             other = rng.choice([one for one in KINDS if one is not kind])
             scores.append(gold.judge(text, other.demonstrate(other.draw(rng), rng)).score)
-    assert statistics.mean(scores) < 0.1
+    assert statistics.mean(scores) < 0.2  # what a well-formed, true, polite answer is worth alone
 
 
 def test_good_demonstrations_score_high_in_each_kind() -> None:
@@ -171,3 +171,11 @@ def test_score_is_a_reward_on_messages() -> None:
 def test_an_instruction_of_another_world_is_an_error() -> None:
     with pytest.raises(ValueError, match="not an instruction of the small world"):
         gold.judge("Compose a sonnet.", "No.")
+
+
+def test_scrambled_words_lose_what_the_sentence_had() -> None:
+    question = "Write a story about a fox. Use one sentence."
+    whole = gold.judge(question, "One day a fox found a lamp near the river.")
+    scrambled = gold.judge(question, "Near lamp the a fox day river one found a.")
+    assert whole.score > 0.9
+    assert scrambled.score < 0.4 * whole.score

@@ -1,8 +1,12 @@
 """Simulated labelers: ties, determinism, and the agreement they are made for."""
 
 import random
+from itertools import combinations
+
+import pytest
 
 from trivium.miniature import labelers
+from trivium.miniature.kinds import KINDS
 
 PROMPT = "What colour does the plum have?"
 GOOD, WRONG, BAD = "The plum is purple.", "The plum is green.", "Shut up."
@@ -43,3 +47,31 @@ def test_same_generator_same_ranking() -> None:
     answers = [GOOD, WRONG, BAD]
     first = labelers.rank(labeler, PROMPT, answers, random.Random(9))
     assert first == labelers.rank(labeler, PROMPT, answers, random.Random(9))
+
+
+def _mixed_answers(count: int, k: int) -> list[tuple[str, list[str]]]:
+    """Instructions with K answers each: good ones, ones to a neighbouring task, ones to another."""
+    rng = random.Random(6)
+    cases: list[tuple[str, list[str]]] = []
+    for number in range(count):
+        kind = KINDS[number % len(KINDS)]
+        task = kind.draw(rng)
+        writers = rng.choices((task, None), weights=(0.35, 0.65), k=k)
+        answers = [kind.demonstrate(one or kind.draw(rng), rng) for one in writers]
+        cases.append((kind.instruct(task, rng), answers))
+    return cases
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_two_labelers_agree_as_often_as_people_do(seed: int) -> None:
+    rng = random.Random(seed)
+    panel = labelers.panel(seed)
+    agreed = untied = 0
+    for text, answers in _mixed_answers(600, 5):
+        first, second = (labelers.rank(one, text, answers, rng) for one in rng.sample(panel, 2))
+        for i, j in combinations(range(len(answers)), 2):
+            if first[i] != first[j] and second[i] != second[j]:
+                untied += 1
+                agreed += (first[i] < first[j]) == (second[i] < second[j])
+    # Aimed at is 0.73 on a model's answers; these are further apart, hence easier to agree on.
+    assert 0.70 < agreed / untied < 0.80

@@ -67,8 +67,8 @@ def test_everything_is_plain_ascii(small: World) -> None:
 
 def test_demonstrations_are_good_but_not_perfect(small: World) -> None:
     scores = [gold.judge(one.prompt, one.completion).score for one in small.demonstrations]
-    assert 0.8 < statistics.mean(scores) < 0.95
-    assert 0.1 < statistics.mean(score < 0.9 for score in scores) < 0.25
+    assert 0.6 < statistics.mean(scores) < 0.8
+    assert 0.4 < statistics.mean(score < 0.9 for score in scores) < 0.6
 
 
 def test_every_prompt_can_be_judged(small: World) -> None:
@@ -77,7 +77,18 @@ def test_every_prompt_can_be_judged(small: World) -> None:
 
 
 def test_cloze_options_hold_the_truth_once(small: World) -> None:
-    assert {one.prefix: one for one in small.cloze}["A hen eats"].options.count(" corn.") == 1
+    truths = {
+        "A hen eats": " corn.",
+        "A cow eats": " grass.",
+        "Every dog": " barks.",
+        "The plum is": " purple.",
+        "The opposite of hot is": " cold.",
+        "Two plus two is": " four.",
+    }
+    asked = [one for one in small.cloze if one.prefix in truths]
+    assert len(asked) >= 2
+    for one in asked:
+        assert one.options[one.answer] == truths[one.prefix]
     for one in small.cloze:
         assert len(set(one.options)) == 4
         assert 0 <= one.answer < 4

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from trivium.cli import main
 
+pytestmark = pytest.mark.xdist_group("tiny")
 PROMPT = [{"role": "user", "content": "Name a fruit."}]
 
 

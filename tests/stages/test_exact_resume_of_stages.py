@@ -48,6 +48,8 @@ def kill_after(words: list[str], run: Path, num_lines: int, extra_seconds: float
 # Where to kill: lines of metrics.jsonl seen, and seconds after that. The tiny recipe checkpoints
 # sft every 2 steps and at each epoch's end, reward every 3, PPO every 2: so kills fall before the
 # first checkpoint, between two, right after an epoch, and inside the writing of one.
+pytestmark = pytest.mark.xdist_group("tiny")
+
 KILLS = {
     "sft": [(1, 0.0), (3, 0.02)],
     "reward": [(2, 0.0), (4, 0.01)],

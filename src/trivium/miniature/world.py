@@ -9,15 +9,15 @@ from trivium.miniature import corpus, english
 from trivium.miniature.corpus import Cloze
 from trivium.miniature.kinds import KINDS, Kind
 
-CORPUS_DOCUMENTS = 36_000
+CORPUS_DOCUMENTS = 32_000
 HELDOUT_DOCUMENTS = 300
-DEMONSTRATIONS = 2_500
+DEMONSTRATIONS = 2_200
 PROMPTS = 2_000
 HELDOUT_PROMPTS = 256
 CLOZES = 160
 HELDOUT_TOPICS = 0.15
 """Share of each kind's topics that no training instruction touches."""
-FLAWED = 0.18
+FLAWED = 0.5
 """Share of demonstrations that are flawed in some way."""
 SHARED_PREFIX = 0.75
 """A held-out prompt shares less than this part of its text, from the start, with any other."""
@@ -46,13 +46,13 @@ class _Drawn:
 def _flawed(drawn: _Drawn, good: str, rng: random.Random) -> str:
     """What a careless, rude or mistaken person writes."""
     parts = english.sentences(good)
-    match rng.randrange(6):
+    match rng.choices(range(6), weights=(3, 3, 2, 2, 1, 1))[0]:
         case 0:
             return f"{corpus.insult(rng)} {good}"
         case 1:
             return f"{good} {corpus.insult(rng)}"
         case 2:
-            return f"{good} {corpus.fact(rng)}"
+            return f"{good} {corpus.fact(rng, 0.6)}"
         case 3:
             return corpus.question(rng)
         case 4:

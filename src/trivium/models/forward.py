@@ -20,7 +20,7 @@ from trivium.text import Sequences
 LENGTH_SPREAD = 1.25
 """Within a padded batch the longest sequence is at most this much longer than the shortest,"""
 
-MIN_GROUP_TOKENS = 512
+MIN_GROUP_TOKENS = 2048
 """unless the batch is so small that starting another one would cost more than padding does."""
 
 LOGIT_ELEMENTS = 32_000_000

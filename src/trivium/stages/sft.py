@@ -118,7 +118,7 @@ def train(cfg: SFT, run: Run, compute: Compute) -> None:
                 keep=epoch_ends,
             )
     run.executed(done)
-    finish(cfg, run, compute, data, epochs, steps_per_epoch)
+    finish(run, compute, data, epochs, steps_per_epoch)
 
 
 def load_data(cfg: SFT, policy: Policy) -> Data:
@@ -266,7 +266,6 @@ def choose_epoch(epochs: list[dict[str, float | None]]) -> int:
 
 
 def finish(
-    cfg: SFT,
     run: Run,
     compute: Compute,
     data: Data,
