@@ -67,8 +67,8 @@ def test_everything_is_plain_ascii(small: World) -> None:
 
 def test_demonstrations_are_good_but_not_perfect(small: World) -> None:
     scores = [gold.judge(one.prompt, one.completion).score for one in small.demonstrations]
-    assert 0.6 < statistics.mean(scores) < 0.8
-    assert 0.4 < statistics.mean(score < 0.9 for score in scores) < 0.6
+    assert 0.5 < statistics.mean(scores) < 0.75
+    assert 0.5 < statistics.mean(score < 0.9 for score in scores) < 0.7
 
 
 def test_every_prompt_can_be_judged(small: World) -> None:

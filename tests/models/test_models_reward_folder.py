@@ -30,7 +30,8 @@ def folder(reward, cpu, tmp_path_factory):
 @pytest.fixture(scope="module")
 def rows(reward):
     return [
-        encode_prompt(reward.codec, talk, where="row") + encode_response(reward.codec, answer)
+        encode_prompt(reward.codec, talk, where="row")
+        + encode_response(reward.codec, answer, where="row")
         for talk, answer in zip(TALKS, ANSWERS, strict=True)
     ]
 

@@ -74,7 +74,7 @@ def test_small_batches_give_the_same(reward, expected, cpu, monkeypatch, tokens)
 def test_a_policy_with_another_tokenizer(reward, model_folder, cpu):
     """What another family samples is scored as the text it is."""
     policy = load_policy(str(model_folder("llama", "bos")), cpu)
-    sampled = encode_response(policy.codec, "Apples and pears.")
+    sampled = encode_response(policy.codec, "Apples and pears.", where="row")
     text = decode_response(policy.codec, sampled)
     prompt = [{"role": "user", "content": "List two fruits."}]
     (in_loop,) = score_texts(reward, [prompt], [text], cpu)
@@ -87,7 +87,7 @@ def test_a_policy_with_another_tokenizer(reward, model_folder, cpu):
 
 def test_read_out_is_what_the_head_reads(reward, expected, cpu):
     prompts = [encode_prompt(reward.codec, talk, where="row") for talk in TALKS]
-    answers = [encode_response(reward.codec, answer) for answer in ANSWERS]
+    answers = [encode_response(reward.codec, answer, where="row") for answer in ANSWERS]
     states = read_out(reward, from_lists(prompts, answers), cpu)
     assert states.shape == (len(ANSWERS), 32)
     assert states.dtype == torch.float32

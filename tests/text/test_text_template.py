@@ -42,7 +42,7 @@ def test_a_template_of_its_own_is_kept(codecs):
 @pytest.mark.parametrize(("kind", "count"), [("bos", 1), ("plain", 0), ("chatml", 0)])
 def test_one_bos_where_the_tokenizer_adds_one_and_none_elsewhere(codecs, kind, count):
     codec = codecs[kind]
-    ids = encode_prompt(codec, TALK[:2], where="row") + encode_response(codec, "Yes.")
+    ids = encode_prompt(codec, TALK[:2], where="row") + encode_response(codec, "Yes.", where="row")
     bos = codec.tokenizer.convert_tokens_to_ids("<s>") if kind == "bos" else None
     assert ids.count(bos) == count
     assert (ids[0] == bos) == bool(count)
@@ -74,11 +74,11 @@ def test_an_answer_ends_with_its_end_of_turn_token_once(codecs, kind, end):
     codec = codecs[kind]
     end_id = codec.tokenizer.convert_tokens_to_ids(end)
     assert codec.end_id == end_id
-    ids = encode_response(codec, "The cat.")
+    ids = encode_response(codec, "The cat.", where="row")
     assert codec.tokenizer.decode(ids[:-1]) == "The cat."
     assert ids[-1] == end_id
     assert ids.count(end_id) == 1
-    assert encode_response(codec, "") == [end_id]
+    assert encode_response(codec, "", where="row") == [end_id]
 
 
 def test_the_end_of_a_turn_need_not_be_eos(codecs):
@@ -89,13 +89,16 @@ def test_the_end_of_a_turn_need_not_be_eos(codecs):
 @settings(max_examples=25, deadline=None)
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_decoding_an_answer_gives_its_text(codecs, kind, text):
-    assert decode_response(codecs[kind], encode_response(codecs[kind], text)) == text
+    assert decode_response(codecs[kind], encode_response(codecs[kind], text, where="row")) == text
 
 
 def test_decoding_drops_padding_and_specials(codecs):
     codec = codecs["plain"]
     pad = codec.tokenizer.convert_tokens_to_ids("<|pad|>")
-    assert decode_response(codec, [*encode_response(codec, "Yes  , no !"), pad]) == "Yes  , no !"
+    assert (
+        decode_response(codec, [*encode_response(codec, "Yes  , no !", where="row"), pad])
+        == "Yes  , no !"
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,7 +129,7 @@ def test_padding_that_equals_eos_changes_no_mask(tokenizer):
         own.pad_token = pad
         codec = make_codec(own)
         prompts = [encode_prompt(codec, TALK[:n], where="row") for n in (2, 4)]
-        responses = [encode_response(codec, text) for text in ("Yes.", "No, never.")]
+        responses = [encode_response(codec, text, where="row") for text in ("Yes.", "No, never.")]
         batch = from_lists(prompts, responses)
         masks.append(batch.predicted().tolist())
         trained = batch.tokens[batch.predicted()].tolist()
@@ -168,3 +171,10 @@ def test_a_template_without_the_assistant_is_refused(tokenizer):
     own.chat_template = "{{ messages[0]['content'] }}"
     with pytest.raises(UserError, match="drops the assistant's words"):
         make_codec(own)
+
+
+def test_a_special_token_in_an_answer_is_refused(codecs):
+    """A completion that spells out EOS would train two of them (promise C1)."""
+    codec = codecs["plain"]
+    with pytest.raises(UserError, match="row-7: completion"):
+        encode_response(codec, f"Yes.{codec.tokenizer.eos_token} No.", where="row-7")

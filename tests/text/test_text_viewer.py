@@ -15,7 +15,9 @@ def test_colours_follow_the_lengths(tokenizer, kind):
     codec = make_codec(tokenizer(kind))
     turns = [{"role": "user", "content": "Hi"}]
     prompts = [encode_prompt(codec, turns, where="row")] * 2
-    responses = [encode_response(codec, text) for text in ("The cat saw the dog.", "No")]
+    responses = [
+        encode_response(codec, text, where="row") for text in ("The cat saw the dog.", "No")
+    ]
     lines = colour_batch(codec, from_lists(prompts, responses))
     longest = len(responses[0])
     for line, prompt, response in zip(lines, prompts, responses, strict=True):
@@ -31,7 +33,7 @@ def test_colours_follow_the_lengths(tokenizer, kind):
 
 def test_with_the_prompt_trained_only_the_first_token_is_not(tokenizer):
     codec = make_codec(tokenizer("plain"))
-    prompt, response = codec.tokenizer.encode("The cat"), encode_response(codec, "saw")
+    prompt, response = codec.tokenizer.encode("The cat"), encode_response(codec, "saw", where="row")
     (line,) = colour_batch(codec, from_lists([prompt], [response]), prompts_too=True)
     styles = [str(span.style) for span in line.spans]
     assert styles == [PROMPT, *[TRAINED] * (len(prompt) + len(response) - 2), END]

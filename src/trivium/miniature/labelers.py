@@ -9,7 +9,7 @@ from trivium.miniature import english, gold
 
 TRAIN_LABELERS = 12
 HELDOUT_LABELERS = 4
-NOISE = 0.22
+NOISE = 0.24
 """Standard deviation of a labeler's error on one answer, in units of the gold score."""
 TASTE = 0.25
 """Relative spread of the labelers' weights."""

@@ -17,7 +17,7 @@ HELDOUT_PROMPTS = 256
 CLOZES = 160
 HELDOUT_TOPICS = 0.15
 """Share of each kind's topics that no training instruction touches."""
-FLAWED = 0.5
+FLAWED = 0.6
 """Share of demonstrations that are flawed in some way."""
 SHARED_PREFIX = 0.75
 """A held-out prompt shares less than this part of its text, from the start, with any other."""
