@@ -42,9 +42,10 @@ def wins(models: dict[str, Any]) -> Iterator[Promise]:
     ppo_ptx, base = models["ppo_ptx"]["win_rate_vs_sft"], models["base"]["win_rate_vs_sft"]
     ok = ppo_ptx["point"] >= 0.65 and ppo_ptx["low"] > 0.5
     yield Promise("ppo_ptx beats sft", ok, interval(ppo_ptx) + ", needs >= 0.65 and low > 0.5")
-    far = base["high"] < 0.4 and models["base"]["gold_mean"] < models["sft"]["gold_mean"] / 2
-    gold = f"gold {models['base']['gold_mean']:.3f} against {models['sft']['gold_mean']:.3f}"
-    yield Promise("base far below sft", far, f"{interval(base)}, needs high < 0.4; {gold}, needs half at most")
+    base_gold, sft_gold = models["base"]["gold_mean"], models["sft"]["gold_mean"]
+    far = base["high"] < 0.4 and base_gold < sft_gold / 2
+    gold = f"gold {base_gold:.3f} against {sft_gold:.3f}, needs half at most"
+    yield Promise("base far below sft", far, f"{interval(base)}, needs high < 0.4; {gold}")
 
 
 def interval(rate: dict[str, float]) -> str:

@@ -103,7 +103,7 @@ def test_a_resumed_run_must_have_its_config(tmp_path):
     other = replace(CONFIG, lr=0.5, adam=Adam(eps=1e-5))
     with (
         pytest.raises(
-            UserError, match=r"differs in lr \(0.003 there, 0.5 here\); adam\.eps \(1e-08"
+            UserError, match=r"differs in lr \(0.004 there, 0.5 here\); adam\.eps \(1e-08"
         ),
         start(tmp_path, config=other, resume=True),
     ):

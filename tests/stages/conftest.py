@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 
-def trivium(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """The command line, as a person uses it."""
+def run_command(*words: str) -> None:
+    """The command line, as a person uses it; it must succeed."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "trivium", *words],
@@ -19,14 +20,18 @@ def trivium(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]
         timeout=300,
         check=False,
     )
-    if check:
-        assert done.returncode == 0, done.stderr[-2000:]
-    return done
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.fixture(scope="session")
+def trivium() -> Callable[..., None]:
+    """`run_command`, for the tests of this folder."""
+    return run_command
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Path:
     """The folder of a finished `trivium run tiny_cpu`."""
     folder = tmp_path_factory.getbasetemp() / "tiny"
-    trivium("run", "tiny_cpu", "--out", str(folder))
+    run_command("run", "tiny_cpu", "--out", str(folder))
     return folder

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import trivium
 from safetensors.torch import load_file
 
 TIMING = ("seconds", "per_second", "bytes")
@@ -59,7 +58,7 @@ KILLS = {
 
 
 @pytest.mark.parametrize("stage", KILLS)
-def test_killed_twice_and_resumed_equals_uninterrupted(stage, tiny, tmp_path):
+def test_killed_twice_and_resumed_equals_uninterrupted(stage, tiny, tmp_path, trivium):
     run = tmp_path / "run"
     kind = yaml.safe_load((tiny / stage / "config.yaml").read_text())["stage"]
     start = [kind, "--config", str(tiny / stage / "config.yaml"), "--out", str(run)]
@@ -79,7 +78,7 @@ def test_killed_twice_and_resumed_equals_uninterrupted(stage, tiny, tmp_path):
     assert all(summary["plan"][name] == count for name, count in summary["executed"].items())
 
 
-def test_a_recipe_goes_on_where_it_was_killed(tiny, tmp_path):
+def test_a_recipe_goes_on_where_it_was_killed(tiny, tmp_path, trivium):
     run = tmp_path / "whole"
     kill_after(["run", "tiny_cpu", "--out", str(run)], run / "sft", 2, 0.0)
     trivium("resume", str(run))
@@ -91,7 +90,7 @@ def test_a_recipe_goes_on_where_it_was_killed(tiny, tmp_path):
     assert ours["models"] == theirs["models"]
 
 
-def test_another_seed_gives_other_numbers(tiny, tmp_path):
+def test_another_seed_gives_other_numbers(tiny, tmp_path, trivium):
     """The negative control: the comparison above can fail."""
     run = tmp_path / "run"
     config = str(tiny / "sft" / "config.yaml")
