@@ -62,10 +62,14 @@ def resume(run: Path, /) -> None:
         run: Run directory of a stage, or the folder of a whole recipe.
     """
     from trivium.runs import config_file
+    from trivium.runs.directory import read_summary
 
     if not run.is_dir():
         raise UserError(f"{run}: no such folder; expected the folder of a run to go on with")
     if (run / "config.yaml").is_file():
+        if (read_summary(run) or {"status": None})["status"] == "finished":
+            print(f"{run}: finished already, nothing to do")
+            return
         _, config = config_file.load(run / "config.yaml")
         run_stage(config, run, resume=True)
         return

@@ -286,3 +286,17 @@ def test_open_run_refuses_a_second_writer(tiny, config, tmp_path):
         ):
             pass
         run.finish({})
+
+
+def test_klpen_adapts_to_the_kl_of_the_update_just_made(config, tmp_path):
+    """One minibatch, one pass: before the update the KL is 0, after it is not."""
+    import json
+
+    from trivium.stages import ppo
+
+    cfg = replace(config, loss="klpen", klpen_target=1e-9, lr=1e-3, ptx_coef=0.0, num_steps=2)
+    ppo.run(cfg, tmp_path / "run")
+    rows = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[0]["policy/approx_kl"] < 1e-6
+    assert rows[0]["policy/kl_after"] > 1.5e-9
+    assert rows[1]["policy/klpen_coef"] == 2 * rows[0]["policy/klpen_coef"]

@@ -134,6 +134,11 @@ METRICS: dict[str, Metric] = {
         "Norm of the whole gradient before clipping, mean over minibatches.",
         "steady; spikes are clipped",
     ),
+    "policy/kl_after": Metric(
+        "nats per token",
+        "KL(old || new) after the step's last update; adapts klpen_coef, logged only then.",
+        "near klpen_target",
+    ),
     "policy/klpen_coef": Metric(
         "-",
         "Price of one nat of KL(old, new), as used in this step (loss = klpen).",

@@ -156,7 +156,7 @@ def advance(
         )
     if cfg.loss == "klpen" and cfg.klpen_target is not None:
         klpen_coef = maths.adaptive_klpen_coef(
-            klpen_coef, metrics["policy/approx_kl"], cfg.klpen_target
+            klpen_coef, metrics["policy/kl_after"], cfg.klpen_target
         )
     updates = cfg.inner_epochs * (num_episodes // cfg.episodes_per_minibatch)
     done = progress.done

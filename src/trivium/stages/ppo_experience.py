@@ -206,6 +206,8 @@ def assign_credit(
     if cfg.estimator == "rewards_to_go":
         return (returns - values).masked_fill(~mask, 0.0), returns
     if cfg.estimator == "bandit":
+        if cfg.whiten_rewards:
+            return maths.broadcast_to_tokens(rewards.sum(dim=1), mask), returns
         return maths.bandit_advantages(scores, old, ref, mask, kl_coef=kl_coef), returns
     totals = rewards.sum(dim=1)
     if cfg.estimator == "batch_mean":

@@ -64,7 +64,9 @@ def learn(  # noqa: PLR0913 - an experience, what learns from it, and how
     """
     advantages = experience.advantages
     if cfg.whiten_advantages:
-        advantages = maths.whiten(advantages, experience.mask)
+        # The bandit has no baseline, so its mean stays.
+        shift = cfg.estimator != "bandit"
+        advantages = maths.whiten(advantages, experience.mask, shift_mean=shift)
     lr = cfg.lr * maths.warmup_then_constant(step, warmup_steps=cfg.warmup_steps)
     sums: defaultdict[str, list[float]] = defaultdict(list)
     for number, rows in enumerate(minibatches(cfg, len(experience.episodes), generator)):
@@ -99,7 +101,27 @@ def learn(  # noqa: PLR0913 - an experience, what learns from it, and how
             maths.ema_update_(networks.average, weights, decay=cfg.ema_decay)
         for name, value in metrics.items():
             sums[name].append(value)
-    return {name: sum(values) / len(values) for name, values in sums.items()} | {"policy/lr": lr}
+    metrics = {name: sum(values) / len(values) for name, values in sums.items()}
+    if cfg.klpen_target is not None:
+        metrics["policy/kl_after"] = kl_after_update(cfg, networks, experience, compute)
+    return metrics | {"policy/lr": lr}
+
+
+@torch.no_grad()
+def kl_after_update(
+    cfg: PPO, networks: Networks, experience: Experience, compute: Compute
+) -> float:
+    """KL(old || new) of the whole round, nats per token, by k3: what adapts the KL penalty."""
+    sequences, total = experience.episodes.sequences, 0.0
+    for rows in torch.arange(len(sequences)).split(cfg.episodes_per_backward):
+        part = select(sequences, rows)
+        new, _ = response_logprobs(
+            networks.policy.model, part, compute, temperature=cfg.sampling.temperature
+        )
+        old = experience.old_logprobs[rows][experience.mask[rows]]
+        log_ratio = new.cpu() - old
+        total += float((torch.expm1(log_ratio) - log_ratio).sum())
+    return total / int(experience.mask.sum())
 
 
 def minibatches(

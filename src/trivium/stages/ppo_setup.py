@@ -6,6 +6,7 @@ import torch
 
 from trivium.config import PPO
 from trivium.data import DataReport, read_prompts, read_texts, require_acceptable
+from trivium.errors import UserError
 from trivium.models import Compute, Policy
 from trivium.stages import preflight
 from trivium.stages.optimise import adamw
@@ -37,6 +38,11 @@ def load_data(cfg: PPO, policy: Policy) -> Data:
     )
     prompts, report = encode_prompts(rows, policy.codec, cfg.sampling)
     require_acceptable(report, stage="ppo", accept=cfg.accept_affected)
+    if not len(prompts):
+        raise UserError(
+            f"{cfg.prompts}: every prompt is longer than sampling.max_prompt_tokens = "
+            f"{cfg.sampling.max_prompt_tokens}; raise it"
+        )
     preflight.check_bos(policy.codec, prompts.tokens[0], prompts.messages[0])
     stream = None
     if cfg.ptx_coef > 0 and cfg.pretraining is not None:
@@ -102,9 +108,16 @@ def measure_scale(cfg: PPO, networks: Networks, prompts: Prompts, compute: Compu
     messages = [prompts.messages[i] for i in chosen]
     scores = torch.tensor(judge_texts(networks.judge, messages, texts, compute)[0])
     scale = RewardScale(mean=float(scores.mean()), std=float(scores.std(correction=0)))
-    assert scale.std > 0, "every answer of the SFT model scores the same: nothing to learn from"
+    if scale.std == 0:
+        raise UserError(
+            "scale_rewards: every answer of the SFT model scores the same, so there is no scale "
+            "and nothing to learn from; look at the reward"
+        )
     if networks.critic is not None:
         # The critic starts as the reward model, so it must speak in the same units.
+        head = networks.critic.head
         with torch.no_grad():
-            networks.critic.head.weight /= scale.std
+            if bool(head.weight.any()):  # it came from the reward model; a fresh head stays at 0
+                head.weight.div_(scale.std)
+                head.bias.sub_(scale.mean).div_(scale.std)
     return scale

@@ -215,7 +215,7 @@ def learn(  # noqa: PLR0913 - the body of the loop, cut out to stay readable
     loss_sum, right, pairs, tokens = 0.0, 0.0, 0, 0
     for start in range(0, len(prompts), cfg.prompts_per_backward):
         part = prompts[start : start + cfg.prompts_per_backward]
-        scores = score_completions(reward, data, part, compute)
+        scores = [s.cpu() for s in score_completions(reward, data, part, compute)]
         losses = [
             ranking_loss(s, data.ranks[i], margins=margins_of(cfg, data, i))
             for i, s in zip(part, scores, strict=True)

@@ -14,6 +14,7 @@ import torch
 
 from trivium.config import SFT
 from trivium.data import DataReport, read_demonstrations, read_texts, require_acceptable
+from trivium.errors import UserError
 from trivium.labels import Demonstration
 from trivium.maths import cosine_to
 from trivium.models import (
@@ -142,6 +143,16 @@ def load_data(cfg: SFT, policy: Policy) -> Data:
             lambda: (row.text for row in read_texts(source)),
             policy.codec,
             example_tokens=mix_tokens(cfg),
+        )
+    if cfg.pretraining is not None and cfg.pretraining_fraction > 0 and mix_examples(cfg) == 0:
+        raise UserError(
+            f"pretraining_fraction: {cfg.pretraining_fraction} of {cfg.examples_per_step} examples "
+            f"rounds to none; raise it or examples_per_step"
+        )
+    if cfg.select_by is not None and not heldout_rows:
+        raise UserError(
+            "select_by: there are no held-out prompts to score; give --heldout or set "
+            "split.heldout_fraction above 0"
         )
     heldout_sequences = None
     if heldout_rows:
