@@ -194,3 +194,10 @@ def test_no_file_and_no_text(tmp_path):
 
 def test_to_dict_is_fit_for_json():
     assert to_dict(PPO(policy="p", reward=("a", "b"), prompts="x"))["reward"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("salt", ["\x85", "\u2028", "é", "a\nb"])
+def test_characters_that_yaml_takes_for_line_breaks_survive(salt, tmp_path):
+    cfg = SFT(model="m", demonstrations="d", split=Split(salt=salt))
+    (tmp_path / "c.yaml").write_text(dump("sft", cfg))
+    assert load(tmp_path / "c.yaml") == ("sft", cfg)

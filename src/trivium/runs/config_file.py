@@ -38,7 +38,8 @@ def _plain(value: object) -> object:
 def dump(stage_kind: str, cfg: StageConfig) -> str:
     """The text of config.yaml: the stage's kind and every field, defaults included."""
     values = {"stage": stage_kind, **to_dict(cfg)}
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    # ASCII with escapes: written raw, some control characters read back as line breaks.
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=False)
 
 
 def save(path: Path, stage_kind: str, cfg: StageConfig) -> None:

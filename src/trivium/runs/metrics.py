@@ -136,7 +136,7 @@ METRICS: dict[str, Metric] = {
     ),
     "policy/kl_after": Metric(
         "nats per token",
-        "KL(old || new) after the step's last update; adapts klpen_coef, logged only then.",
+        "KL of the old from the new policy after the step's last update; adapts klpen_coef.",
         "near klpen_target",
     ),
     "policy/klpen_coef": Metric(

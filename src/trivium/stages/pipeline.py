@@ -101,7 +101,7 @@ def dump(recipe: Recipe) -> str:
     """The recipe with every reference resolved and every default written out."""
     stages = {e.name: {"stage": e.kind} | config_file.to_dict(e.config) for e in recipe.stages}
     whole = {"recipe": recipe.name, "about": recipe.about, "seed": recipe.seed, "stages": stages}
-    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=False)
 
 
 def load(out: Path) -> Recipe:
