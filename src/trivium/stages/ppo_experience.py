@@ -124,7 +124,7 @@ def judge(
     rewards = maths.shape_rewards(scores, old, ref, mask, kl_coef=kl_coef)
     if cfg.whiten_rewards:
         rewards = maths.whiten(rewards, mask, shift_mean=False)
-    advantages, returns = assign_credit(cfg, scores, rewards, values, old, ref, mask, kl_coef)
+    advantages, returns = assign_credit(cfg, rewards, values, mask)
     return Experience(
         episodes=episodes,
         mask=mask,
@@ -191,13 +191,9 @@ def to_rows(flat: Float[Tensor, " R"], lengths: Int[Tensor, " B"]) -> Float[Tens
 
 def assign_credit(
     cfg: PPO,
-    scores: Float[Tensor, " B"],
     rewards: Float[Tensor, "B T"],
     values: Float[Tensor, "B T"],
-    old: Float[Tensor, "B T"],
-    ref: Float[Tensor, "B T"],
     mask: Bool[Tensor, "B T"],
-    kl_coef: float,
 ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"]]:
     """Advantages and the returns that the value function learns, by `cfg.estimator`."""
     if cfg.estimator == "gae":
@@ -206,9 +202,8 @@ def assign_credit(
     if cfg.estimator == "rewards_to_go":
         return (returns - values).masked_fill(~mask, 0.0), returns
     if cfg.estimator == "bandit":
-        if cfg.whiten_rewards:
-            return maths.broadcast_to_tokens(rewards.sum(dim=1), mask), returns
-        return maths.bandit_advantages(scores, old, ref, mask, kl_coef=kl_coef), returns
+        # The row sums of the shaped rewards are score minus beta KL: `maths.bandit_advantages`.
+        return maths.broadcast_to_tokens(rewards.sum(dim=1), mask), returns
     totals = rewards.sum(dim=1)
     if cfg.estimator == "batch_mean":
         per_response = maths.batch_mean_advantages(totals)
