@@ -8,6 +8,7 @@ is then exactly what is sampled later, and no response marker has to be searched
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -79,25 +80,39 @@ def make_codec(tokenizer: PreTrainedTokenizerBase) -> Codec:
 def encode_prompt(codec: Codec, messages: Sequence[Mapping[str, str]], *, where: str) -> list[int]:
     """Token ids of the conversation so far, up to where the assistant begins to speak.
 
+    A special token's name inside a message is spelled out as ordinary text, so nobody can forge a
+    turn and nobody's text is lost.
+
     Raises:
-        UserError: the text smuggles in special tokens (the count of BOS would be wrong, or the
-            prompt would hold a forged turn); ``where`` names the row.
+        UserError: the tokenizer can't spell such a name; ``where`` names the row.
     """
-    for message in messages:
-        ids = codec.tokenizer.encode(message["content"], add_special_tokens=False)
-        _refuse_forged(codec, ids, f"{where}: prompt")
-    return _render_ids(codec.tokenizer, list(messages))
+    forged = [i for i, m in enumerate(messages) if _has_reserved(codec, _encode(codec, m))]
+    if not forged:
+        return _render_ids(codec.tokenizer, messages)
+    # Messages that hold a name are rendered as marks and come back token by token.
+    marked = [
+        {**m, "content": f"{_MARK}{i}{_MARK}"} if i in forged else m for i, m in enumerate(messages)
+    ]
+    ids: list[int] = []
+    for number, piece in enumerate(
+        re.split(f"{_MARK}(\\d+){_MARK}", _render(codec.tokenizer, marked))
+    ):
+        if number % 2:
+            ids += _spell(codec, messages[int(piece)]["content"], f"{where}: prompt")
+        else:
+            ids += codec.tokenizer.encode(piece, add_special_tokens=False)
+    return ids
 
 
 def encode_response(codec: Codec, text: str, *, where: str) -> list[int]:
     """Token ids of an answer, its end-of-turn token last. An empty text is just that token.
 
+    A special token's name inside the text is spelled out as ordinary text: an answer ends once.
+
     Raises:
-        UserError: the text holds a special token: it would end twice; ``where`` names the row.
+        UserError: the tokenizer can't spell such a name; ``where`` names the row.
     """
-    ids = codec.tokenizer.encode(text, add_special_tokens=False)
-    _refuse_forged(codec, ids, f"{where}: completion")
-    return [*ids, codec.end_id]
+    return [*_spell(codec, text, f"{where}: completion"), codec.end_id]
 
 
 def decode_response(codec: Codec, ids: Sequence[int]) -> str:
@@ -110,22 +125,43 @@ def decode_response(codec: Codec, ids: Sequence[int]) -> str:
     return text
 
 
-def _refuse_forged(codec: Codec, ids: Sequence[int], where: str) -> None:
-    forged = codec.reserved.intersection(ids)
-    if forged:
-        names = codec.tokenizer.convert_ids_to_tokens(sorted(forged))
+def _spell(codec: Codec, text: str, where: str) -> list[int]:
+    """Ids of the text as people read it: no id that only the template may write."""
+    ids = codec.tokenizer.encode(text, add_special_tokens=False)
+    if not _has_reserved(codec, ids):
+        return ids
+    ids = codec.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+    if _has_reserved(codec, ids):
+        forged = sorted(codec.reserved.intersection(ids))
         raise UserError(
-            f"{where}: the text contains the special token {names[0]}; "
-            f"remove it, only the template may write it"
+            f"{where}: the text contains the special token "
+            f"{codec.tokenizer.convert_ids_to_tokens(forged)[0]}, which this tokenizer can't spell "
+            f"as text; remove it, only the template may write it"
         )
+    return ids
 
 
-def _render_ids(tokenizer: PreTrainedTokenizerBase, messages: list[Mapping[str, str]]) -> list[int]:
+def _encode(codec: Codec, message: Mapping[str, str]) -> list[int]:
+    return codec.tokenizer.encode(message["content"], add_special_tokens=False)
+
+
+def _has_reserved(codec: Codec, ids: Sequence[int]) -> bool:
+    return not codec.reserved.isdisjoint(ids)
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]]) -> str:
     text = tokenizer.apply_chat_template(
         [dict(m) for m in messages], add_generation_prompt=True, tokenize=False
     )
+    assert isinstance(text, str)
+    return text
+
+
+def _render_ids(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]]
+) -> list[int]:
     # The template writes its own BOS; the tokenizer must not add a second one.
-    return tokenizer.encode(text, add_special_tokens=False)
+    return tokenizer.encode(_render(tokenizer, messages), add_special_tokens=False)
 
 
 def _plain_template(tokenizer: PreTrainedTokenizerBase) -> str:
