@@ -8,6 +8,7 @@ from torch import nn
 
 from trivium.models import (
     forward,
+    layout,
     response_logprobs,
     response_values,
     sequence_scores,
@@ -119,11 +120,11 @@ def test_nothing_but_empty_responses(llama, cpu):
     assert logprobs.shape == (0,)
 
 
-@pytest.mark.parametrize("min_group_tokens", [0, 30, 100_000])
+@pytest.mark.parametrize("min_block_tokens", [0, 30, 100_000])
 def test_hidden_states_whatever_runs_together(
-    model, rows, batch, cpu, monkeypatch, min_group_tokens
+    model, rows, batch, cpu, monkeypatch, min_block_tokens
 ):
-    monkeypatch.setattr(forward, "MIN_GROUP_TOKENS", min_group_tokens)
+    monkeypatch.setattr(layout, "MIN_BLOCK_TOKENS", min_block_tokens)
     expected = torch.cat([exact_states(model, p + r) for p, r in rows])
     with torch.no_grad():
         got = hidden_states(model, batch, cpu)

@@ -47,10 +47,10 @@ COUNTED = {  # prompt -> answer of at most 10 tokens
 }
 
 
-@pytest.mark.parametrize("rows_at_once", [1, 2, 4, 128])
-def test_a_model_that_counts(counter, cpu, rows_at_once):
+@pytest.mark.parametrize("slots", [1, 2, 4, 128])
+def test_a_model_that_counts(counter, cpu, slots):
     prompts = [list(p) for p in COUNTED]
-    episodes = sample(counter, prompts, cpu, rows_at_once=rows_at_once)
+    episodes = sample(counter, prompts, cpu, slots=slots)
     assert episodes.responses() == list(COUNTED.values())
     # the fourth is done with its very last token, the second and fifth were cut off
     assert episodes.finished.tolist() == [True, False, True, True, False, True]
@@ -71,7 +71,7 @@ def test_answers_are_no_longer_than_asked(counter, cpu, most):
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "gpt_neox", "qwen2", "mistral"])
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_the_sampler_and_the_training_forward_agree(tiny_model, cpu, architecture, temperature):
-    """Left padding, a cache and rows that leave change no log-probability."""
+    """A memory, answers that leave and prompts that enter change no log-probability."""
     model = tiny_model(architecture, VOCAB, seed=3)
     with torch.no_grad():
         model.get_output_embeddings().weight.mul_(0.4)  # flat enough that some rows end
@@ -80,7 +80,7 @@ def test_the_sampler_and_the_training_forward_agree(tiny_model, cpu, architectur
         torch.randint(0, VOCAB, (n,), generator=generator).tolist()
         for n in (1, 13, 4, 4, 9, 2, 30, 7, 5, 6, 3, 11)
     ]
-    episodes = sample(model, prompts, cpu, most=14, temperature=temperature, rows_at_once=8)
+    episodes = sample(model, prompts, cpu, most=14, temperature=temperature, slots=8, seed=2)
     lengths = episodes.sequences.response_lengths
     assert len(set(lengths.tolist())) > 2  # they end at different times
     assert 0 < episodes.finished.sum() < len(prompts)
@@ -88,6 +88,21 @@ def test_the_sampler_and_the_training_forward_agree(tiny_model, cpu, architectur
         expected, _ = response_logprobs(model, episodes.sequences, cpu, temperature=temperature)
     assert expected.std() > 0.3
     torch.testing.assert_close(episodes.sampler_logprobs, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "mistral"])
+def test_an_answer_does_not_depend_on_its_neighbours(tiny_model, cpu, architecture):
+    """Slots, refills and prompts that are read once for several answers: the same answers."""
+    model = tiny_model(architecture, VOCAB, seed=3)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(0.4)
+    prompts = [[1, 2, 3]] * 5 + [[4] * 9, [7, 7]] * 2 + [[5, 6, 7, 8]] * 4
+    alone = sample(model, prompts, cpu, slots=1)
+    for slots in (2, 3, 5, 13):
+        beside = sample(model, prompts, cpu, slots=slots)
+        assert beside.responses() == alone.responses()
+        torch.testing.assert_close(beside.sampler_logprobs, alone.sampler_logprobs)
+    assert len({tuple(r) for r in alone.responses()[:5]}) > 1
 
 
 def test_answers_end_at_the_first_end(tiny_model, cpu):

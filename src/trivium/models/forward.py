@@ -1,4 +1,4 @@
-"""Forward passes over ragged text. Padding is a private matter of `hidden_states`.
+"""Forward passes over ragged text, packed: matrix products see real tokens alone.
 
 Legend: B sequences, N tokens in all, R predicted tokens in all, d hidden size, V vocabulary.
 Logits at position p describe token p + 1; the value of the state before token p + 1 is read there
@@ -10,18 +10,13 @@ from collections.abc import Iterator
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from trivium.maths import entropy, token_logprobs
+from trivium.models.attention import Packed, run_trunk
 from trivium.models.compute import Compute
+from trivium.models.layout import pack
 from trivium.text import Sequences
-
-LENGTH_SPREAD = 1.25
-"""Within a padded batch the longest sequence is at most this much longer than the shortest,"""
-
-MIN_GROUP_TOKENS = 2048
-"""unless the batch is so small that starting another one would cost more than padding does."""
 
 LOGIT_ELEMENTS = 32_000_000
 """Logits are made in chunks of about this many numbers (128 MB in fp32)."""
@@ -30,34 +25,11 @@ LOGIT_ELEMENTS = 32_000_000
 def hidden_states(
     model: PreTrainedModel, sequences: Sequences, compute: Compute
 ) -> Float[Tensor, "N d"]:
-    """Last hidden state of every token, flat.
-
-    Sequences of like length run together, padded on the right. Under causal attention no real token
-    sees what stands to its right, so padding needs no mask and its content never matters.
-    """
-    rows = sequences.tokens.split(sequences.lengths.tolist())
-    pieces: list[Tensor] = [sequences.tokens] * len(rows)
-    for group in _groups_of_like_length(sequences.lengths.tolist()):
-        padded = pad_sequence([rows[i] for i in group], batch_first=True).to(compute.device)
-        with compute.autocast():
-            hidden = model.base_model(input_ids=padded, use_cache=False).last_hidden_state
-        for i, row in zip(group, hidden, strict=True):
-            pieces[i] = row[: len(rows[i])]
-    return torch.cat(pieces)
-
-
-def _groups_of_like_length(lengths: list[int]) -> list[list[int]]:
-    """Rows by length; a group ends where padding would cost more than a small batch wastes."""
-    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
-    groups: list[list[int]] = []
-    for i in order:
-        tokens = sum(lengths[j] for j in groups[-1]) if groups else 0
-        alike = bool(groups) and lengths[i] <= LENGTH_SPREAD * lengths[groups[-1][0]]
-        if groups and (alike or tokens < MIN_GROUP_TOKENS):
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    return groups
+    """Last hidden state of every token, flat; a prompt that several sequences share is run once."""
+    forest = pack(sequences).to(compute.device)
+    with compute.autocast():
+        hidden = run_trunk(model, forest.tokens, forest.positions, Packed(forest))
+    return hidden[forest.expand]
 
 
 def response_logprobs(

@@ -219,11 +219,6 @@ METRICS: dict[str, Metric] = {
         "Tokens read in the step, prompts included.",
         "varies with length",
     ),
-    "sampler/logprob_gap": Metric(
-        "nats",
-        "Mean gap between a token's log-probability when sampled and when scored.",
-        "below 0.0001 in float32; above 0.001 the run stops",
-    ),
     "sft/grad_norm": Metric(
         "-",
         "Gradient norm before clipping.",

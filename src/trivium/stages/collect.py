@@ -68,7 +68,6 @@ def collect(cfg: Collect, run: Run, compute: Compute) -> None:
                 end_id=policy.codec.end_id,
                 compute=compute,
                 generator=generator,
-                rows_at_once=256,
             )
             for i, response in zip(wanted, episodes.responses(), strict=True):
                 text = decode_response(policy.codec, response)

@@ -108,7 +108,6 @@ def answer(
         end_id=policy.codec.end_id,
         compute=compute,
         generator=torch.Generator().manual_seed(cfg.seed),
-        rows_at_once=cfg.prompts_per_batch,
     )
     texts = [decode_response(policy.codec, r) for r in episodes.responses()]
     figures = {

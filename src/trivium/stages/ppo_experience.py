@@ -159,28 +159,28 @@ def penalise_missing_eos(
 def evaluate_tokens(
     cfg: PPO, networks: Networks, episodes: Episodes, compute: Compute
 ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"], Float[Tensor, "B T"]]:
-    """log pi_old, log pi_SFT and V of every response token, by learning's own forward pass."""
-    temperature = cfg.sampling.temperature
-    old, ref, values = [], [], []
+    """log pi_old, log pi_SFT and V of every response token.
+
+    log pi_old is what the sampler drew with: it is the policy in learning, and `check_first_ratio`
+    holds learning's own forward pass against it.
+    """
+    ref, values = [], []
     for rows in torch.arange(len(episodes)).split(cfg.episodes_per_backward):
         part = select(episodes.sequences, rows)
-        hidden = hidden_states(networks.policy.model, part, compute)
-        old.append(
-            response_logprobs(
-                networks.policy.model, part, compute, temperature=temperature, hidden=hidden
-            )[0]
-        )
         ref.append(
-            response_logprobs(networks.reference.model, part, compute, temperature=temperature)[0]
+            response_logprobs(
+                networks.reference.model, part, compute, temperature=cfg.sampling.temperature
+            )[0]
         )
         critic = networks.critic
         if critic is None:
-            values.append(torch.zeros_like(old[-1]))
+            values.append(torch.zeros_like(ref[-1]))
         else:
-            trunk = hidden if critic.shared else hidden_states(critic.trunk, part, compute)
+            trunk = hidden_states(critic.trunk, part, compute)
             values.append(response_values(critic.head, trunk, part))
     lengths = episodes.sequences.response_lengths
-    old, ref, values = (to_rows(torch.cat(x).cpu(), lengths) for x in (old, ref, values))
+    flat = episodes.sampler_logprobs, torch.cat(ref).cpu(), torch.cat(values).cpu()
+    old, ref, values = (to_rows(x, lengths) for x in flat)
     return old, ref, values
 
 

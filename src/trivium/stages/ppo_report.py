@@ -24,7 +24,6 @@ def step_metrics(experience: Experience, kl_coef: float, klpen_coef: float) -> d
     scores, kl, mask = experience.scores, experience.kl_nats, experience.mask
     lengths = experience.episodes.sequences.response_lengths.float()
     flat_old = experience.old_logprobs[mask]
-    gap = (experience.episodes.sampler_logprobs - flat_old).abs().mean()
     metrics = {
         "objective/score": float(scores.mean()),
         "objective/score_std": float(scores.std(correction=0)),
@@ -40,7 +39,6 @@ def step_metrics(experience: Experience, kl_coef: float, klpen_coef: float) -> d
         "episodes/truncated_share": float((~experience.episodes.finished).float().mean()),
         "episodes/score_length_correlation": correlation(scores.tolist(), lengths.tolist()),
         "policy/klpen_coef": klpen_coef,
-        "sampler/logprob_gap": float(gap),
         # ru_maxrss is in KiB on Linux
         "bytes/peak_rss": float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
     }
