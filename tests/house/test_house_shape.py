@@ -11,6 +11,7 @@ LONGER = {SRC / "config.py": 650}
 MAX_FUNCTION_LINES = 80
 MAY_INHERIT = {
     *("Module", "Protocol", "Exception", "NamedTuple", "StrEnum", "BaseModel"),
+    *("Env", "VectorEnv"),  # Gymnasium's way to be an environment
     "Generic",  # a type parameter, not a parent
 }
 EVERYWHERE = [
@@ -41,8 +42,10 @@ def test_nobody_inherits_from_our_own_classes():
 
 
 def test_no_kwargs_tunnels():
+    """One exception: transformers calls an attention function with whatever a model passes on."""
     functions = nodes(ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-    assert not [at(f, n) for f, n in functions if n.args.kwarg]
+    found = [at(f, n).rsplit(":", 1)[0] for f, n in functions if n.args.kwarg]
+    assert found == ["src/trivium/models/attention.py"]
 
 
 def test_no_getattr_with_a_default_and_no_hasattr():

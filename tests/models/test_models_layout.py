@@ -112,5 +112,5 @@ def test_an_architecture_without_exchangeable_attention_is_refused():
     model = AutoModelForCausalLM.from_config(
         BloomConfig(vocab_size=VOCAB, hidden_size=16, n_layer=1, n_head=2)
     )
-    with pytest.raises(UserError, match="Bloom.*attention"):
+    with pytest.raises(UserError, match=r"Bloom.*attention"):
         use_layouts(model)

@@ -163,7 +163,7 @@ def _mask(forest: Forest, block: Block, window: int | None) -> Bool[Tensor, "S 1
     return tril & near | diagonal
 
 
-def _forward(
+def _forward(  # noqa: PLR0913, PLR0917 - transformers calls it so
     module: nn.Module,
     query: Tensor,
     key: Tensor,

@@ -195,9 +195,7 @@ def _block(stretches: list[_Stretch], places: list[Tensor], group: list[int]) ->
         ],
         dim=2,
     )
-    return Block(
-        queries=own, keys=torch.cat([prefix, own], dim=1), mask=mask[:, None], whole=None
-    )
+    return Block(queries=own, keys=torch.cat([prefix, own], dim=1), mask=mask[:, None], whole=None)
 
 
 def _gather(
