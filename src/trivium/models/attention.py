@@ -187,9 +187,9 @@ def _forward(  # noqa: PLR0913, PLR0917 - transformers calls it so
             f"use another architecture"
         )
     law = Law(scale=scaling, dropout=dropout, window=sliding_window)
-    packed = (x[0].transpose(0, 1) for x in (query, key, value))
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
     assert isinstance(module.layer_idx, int)
-    return layout.attend(module.layer_idx, *packed, law)[None], None
+    return layout.attend(module.layer_idx, q, k, v, law)[None], None
 
 
 AttentionInterface.register(NAME, _forward)

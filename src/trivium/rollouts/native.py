@@ -87,6 +87,8 @@ def generate(
     capacity = max(map(len, prompts)) + sampling.max_response_tokens
     slots = min(slots or slots_for(model, capacity, device), len(prompts))
     memory = new_memory(slots=slots, capacity=capacity)
+    head = model.get_output_embeddings()
+    assert head is not None
     # Long prompts first: what is left at the end is short. Neighbours that are equal stay so.
     waiting = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     active: list[int] = []
@@ -101,7 +103,7 @@ def generate(
             states = _write(model, prompts, sheet, active, memory, compute)
             first = 0
         with compute.autocast():
-            logits = model.get_output_embeddings()(states)
+            logits = head(states)
         rows = torch.tensor(active[first:], device=device)
         going = _draw_onto(sheet, rows, logits, sampling, end_id)
         _leave(prompts, sheet, active, first, going.tolist(), memory)
