@@ -19,6 +19,7 @@ from trivium.maths.advantages import (
     rloo_advantages,
     total_rewards,
 )
+from trivium.maths.episodes import bootstrap_rewards, discounts, importance_weights
 from trivium.maths.kl import (
     adaptive_kl_coef,
     adaptive_klpen_coef,
@@ -30,9 +31,17 @@ from trivium.maths.kl import (
 from trivium.maths.logprobs import entropy, token_logprobs
 from trivium.maths.losses import ppo_clip_loss, ppo_klpen_loss, reinforce_loss, value_clip_loss
 from trivium.maths.masks import last_token, length_mask, masked_sum, whiten
+from trivium.maths.noise import gradient_noise
 from trivium.maths.ranking import ranking_loss, untied_pairs
 from trivium.maths.schedules import cosine_to, warmup_then_constant
 from trivium.maths.statistics import RunningMoments, ema_update_, merge_moments, update_moments
+from trivium.maths.trust_region import (
+    categorical_kl,
+    conjugate_gradient,
+    fisher_vector_product,
+    flatten,
+    trust_region_step,
+)
 
 __all__ = [
     "RunningMoments",
@@ -40,13 +49,21 @@ __all__ = [
     "adaptive_klpen_coef",
     "bandit_advantages",
     "batch_mean_advantages",
+    "bootstrap_rewards",
     "broadcast_to_tokens",
+    "categorical_kl",
+    "conjugate_gradient",
     "cosine_to",
+    "discounts",
     "ema_update_",
     "entropy",
     "explained_variance",
+    "fisher_vector_product",
+    "flatten",
     "gae",
+    "gradient_noise",
     "grpo_advantages",
+    "importance_weights",
     "kl_k1",
     "kl_k2",
     "kl_k3",
@@ -63,6 +80,7 @@ __all__ = [
     "shape_rewards",
     "token_logprobs",
     "total_rewards",
+    "trust_region_step",
     "untied_pairs",
     "update_moments",
     "value_clip_loss",
