@@ -1,0 +1,66 @@
+"""Taking personal data out of prompts before they are stored: e-mail, phone, card, IBAN, IP.
+
+Presidio finds them by their patterns, on a blank spaCy pipeline: nothing is downloaded. Names of
+people need a model and are not found. Without the extra `pii` nothing is taken in, unless an admin
+has said that no scrubbing is wanted.
+"""
+
+# The extra `pii` isn't among the libraries that the code is checked with.
+# pyright: reportMissingImports=false
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+from trivium.errors import UserError
+from trivium.labels import Message
+
+LIKELY = 0.4
+"""Presidio's score from which a match counts; context words add to a pattern's own."""
+
+
+def is_installed() -> bool:
+    """Whether the scrubber can run."""
+    needed = ("presidio_analyzer", "presidio_anonymizer", "spacy")
+    return all(find_spec(name) is not None for name in needed)
+
+
+def scrub(messages: Sequence[Message]) -> tuple[list[Message], dict[str, int]]:
+    """The messages, `<EMAIL_ADDRESS>` and the like for personal data, and counts by type.
+
+    Raises:
+        UserError: the extra isn't installed.
+    """
+    if not is_installed():
+        raise UserError(
+            "prompts: can't be scrubbed of personal data; pip install 'trivium[pii]', or let an "
+            "admin set pii to none"
+        )
+    counts: Counter[str] = Counter()
+    clean = [Message(role=m.role, content=_scrubbed(m.content, counts)) for m in messages]
+    return clean, dict(counts)
+
+
+def _scrubbed(text: str, counts: Counter[str]) -> str:
+    analyzer, anonymizer = _engines()
+    found = analyzer.analyze(text=text, language="en", score_threshold=LIKELY)
+    done = anonymizer.anonymize(text=text, analyzer_results=found)
+    counts.update(item.entity_type for item in done.items)
+    return done.text
+
+
+@cache
+def _engines() -> tuple[Any, Any]:
+    """Presidio's two halves, made to work offline."""
+    import spacy
+    import tldextract
+    from presidio_analyzer import AnalyzerEngine
+    from presidio_analyzer.nlp_engine import SpacyNlpEngine
+    from presidio_anonymizer import AnonymizerEngine
+
+    tldextract.tldextract.TLD_EXTRACTOR = tldextract.TLDExtract(suffix_list_urls=())
+    engine = SpacyNlpEngine(models=[{"lang_code": "en", "model_name": "blank"}])
+    engine.nlp = {"en": spacy.blank("en")}
+    return AnalyzerEngine(nlp_engine=engine, supported_languages=["en"]), AnonymizerEngine()

@@ -1,0 +1,163 @@
+"""The rules of a labeling project: in its database, changed by its admin, every change on record.
+
+These defaults stand here and not in `trivium.config`, because they belong to the database and not
+to a run: a store keeps the rules with which it was started.
+"""
+
+import json
+from functools import lru_cache
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection, insert, select, update
+
+from trivium.errors import UserError
+from trivium.labels import Question
+from trivium.store import clock, events
+from trivium.store.database import Store, reading, writing
+from trivium.store.schema import questions
+from trivium.store.schema import settings as table
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Settings(BaseModel):
+    """The rules of a project."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    lease_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 30
+    """How long a task is kept for a labeler who doesn't type."""
+
+    overlap_share: Share = 0.1
+    """Share of the tasks, chosen by a hash, that several people label, to measure agreement."""
+
+    overlap_need: Annotated[int, Field(ge=1, le=100)] = 3
+    """How many people label such a task."""
+
+    quarantine_skips: Annotated[int, Field(ge=1)] = 5
+    """After how many skips a task waits for an admin."""
+
+    daily_cap: Annotated[int, Field(ge=1)] | None = None
+    """Labels a day for a person without a cap of their own; None: no cap."""
+
+    rank_weight: Count = 10
+    """How often "any task" is a ranking, against `demonstration_weight`."""
+
+    demonstration_weight: Count = 1
+    """How often "any task" is a demonstration."""
+
+    pii: Literal["presidio", "none"] = "presidio"
+    """What scrubs personal data from prompts that are taken in; `none`: nothing does."""
+
+    author_cap: Annotated[int, Field(ge=1)] = 200
+    """Prompts taken in from one author. Ouyang et al. 2022, section 3.2: 200."""
+
+    org_share: Share = 0.1
+    """Largest share of the prompts taken in that may come from one organisation."""
+
+    org_floor: Count = 50
+    """Prompts that any organisation may give, however small the pool is yet."""
+
+    prefix_chars: Annotated[int, Field(ge=20)] = 200
+    """Prompts whose texts share a beginning of this many characters are collapsed."""
+
+    split_salt: str = "trivium"
+    """Of the hash of authors that puts prompts on the train or the held-out side."""
+
+    heldout_fraction: Share = 0.1
+    """Share of the authors on the held-out side."""
+
+    model_words: list[str] = Field(default_factory=list)
+    """Words that would give away which model wrote an answer."""
+
+
+def load_settings(store: Store) -> Settings:
+    """The rules as they are now."""
+    with reading(store) as connection:
+        return read_settings(connection)
+
+
+def save_settings(store: Store, settings: Settings, *, by: int | None) -> None:
+    """Change the rules, from now on."""
+    with writing(store) as connection:
+        write_value(connection, "settings", settings.model_dump_json())
+        events.remember_in(connection, "settings", by=by, details=settings.model_dump())
+
+
+def read_settings(connection: Connection) -> Settings:
+    """The rules, within a transaction."""
+    value = read_value(connection, "settings")
+    return Settings() if value is None else _parsed_settings(value)
+
+
+@lru_cache(maxsize=8)
+def _parsed_settings(value: str) -> Settings:
+    return Settings.model_validate_json(value)
+
+
+def read_value(connection: Connection, name: str) -> str | None:
+    """A stored text; None if there is none."""
+    return connection.execute(select(table.c.value).where(table.c.name == name)).scalar()
+
+
+def write_value(connection: Connection, name: str, value: str) -> None:
+    """Store a text under a name."""
+    row = {"value": value, "changed_ms": clock.now()}
+    done = connection.execute(update(table).where(table.c.name == name).values(row))
+    if done.rowcount == 0:
+        connection.execute(insert(table).values(name=name, **row))
+
+
+def current_question(store: Store) -> Question:
+    """What labelers are asked now."""
+    with reading(store) as connection:
+        return read_question(connection)
+
+
+def question(store: Store, version: str) -> Question | None:
+    """What was asked under a version; None if there never was such a version."""
+    with reading(store) as connection:
+        body = connection.execute(
+            select(questions.c.body).where(questions.c.version == version)
+        ).scalar()
+    return None if body is None else _parsed_question(body)
+
+
+def save_question(store: Store, new: Question, *, by: int | None) -> None:
+    """Ask something else from now on. Tasks that are being worked on keep their question.
+
+    Raises:
+        UserError: the version has been used for another question.
+    """
+    with writing(store) as connection:
+        add_question(connection, new)
+        events.remember_in(connection, "question", by=by, details={"version": new.version})
+
+
+def add_question(connection: Connection, new: Question) -> None:
+    """`save_question` within a transaction, off the record."""
+    body = new.model_dump_json()
+    known = select(questions.c.body).where(questions.c.version == new.version)
+    found = connection.execute(known).scalar()
+    if found is not None and json.loads(found) != json.loads(body):
+        raise UserError(
+            f"question {new.version}: this version asks something else; give it another"
+        )
+    if found is None:
+        row = {"version": new.version, "body": body, "created_ms": clock.now()}
+        connection.execute(insert(questions).values(row))
+    write_value(connection, "question", new.version)
+
+
+def read_question(connection: Connection, version: str | None = None) -> Question:
+    """The question of a version that is known to exist; None: the current one."""
+    wanted = read_value(connection, "question") if version is None else version
+    rows = select(questions.c.body).where(questions.c.version == wanted)
+    return _parsed_question(connection.execute(rows).scalar_one())
+
+
+@lru_cache(maxsize=32)
+def _parsed_question(body: str) -> Question:
+    return Question.model_validate_json(body)

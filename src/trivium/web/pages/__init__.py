@@ -1,0 +1,1 @@
+"""What the site shows, one file per group of pages."""

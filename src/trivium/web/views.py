@@ -1,0 +1,147 @@
+"""What the task pages show: an assignment, with the draft or the label that is there already."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from re import findall
+from time import time
+from uuid import uuid4
+
+from markupsafe import Markup
+
+from trivium.labels import Message
+from trivium.labels.question import Choice, Scale
+from trivium.store.desk import Assignment
+from trivium.web.rendering import markdown
+
+Fields = Mapping[str, Sequence[str]]
+"""A form as it was filled in: every field with its values."""
+
+NAMES = {"user": "User", "assistant": "Assistant", "system": "System"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One message of the conversation."""
+
+    who: str
+    text: str
+    html: Markup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One answer, and what has been said of it so far."""
+
+    key: str
+    letter: str
+    text: str
+    html: Markup
+    words: int
+    copies: int
+    rank: int | None
+    rating: int | None
+    flags: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskPage:
+    """All that the page of one task shows."""
+
+    id: int
+    turns: list[Turn]
+    answers: list[Answer]
+    ranks: range
+    ratings: range
+    rating: Scale
+    rating_required: bool
+    flags: list[Choice]
+    skip_reasons: list[Choice]
+    completion: str
+    sequence: int
+    live: bool
+    revises: bool
+    done_today: int
+    daily_cap: int | None
+    submission_id: str
+    skip_id: str
+    shown_ms: int
+
+
+def task_page(assignment: Assignment, filled: Fields | None = None) -> TaskPage:
+    """The page of an assignment.
+
+    Args:
+        assignment: the task in one person's order.
+        filled: what the form holds; None: the draft, else the label, else nothing.
+    """
+    draft = assignment.draft
+    known = filled if filled is not None else _fields(draft.body) if draft else {}
+    question = assignment.question
+    return TaskPage(
+        id=assignment.id,
+        turns=[_turn(message) for message in assignment.prompt],
+        answers=[
+            Answer(
+                key=shown.key,
+                letter=shown.letter,
+                text=shown.text,
+                html=markdown(shown.text),
+                words=len(shown.text.split()),
+                copies=shown.copies,
+                rank=_number(known, f"rank.{shown.key}"),
+                rating=_number(known, f"rating.{shown.key}"),
+                flags=frozenset(known.get(f"flag.{shown.key}", ())),
+            )
+            for shown in assignment.answers
+        ],
+        ranks=range(1, len(assignment.answers) + 1),
+        ratings=range(question.rating.low, question.rating.high + 1),
+        rating=question.rating,
+        rating_required=question.rating_required,
+        flags=question.flags,
+        skip_reasons=question.skip_reasons,
+        completion="".join(known.get("completion", ())[:1]),
+        sequence=draft.sequence if draft else 0,
+        live=assignment.live,
+        revises=assignment.label is not None,
+        done_today=assignment.done_today,
+        daily_cap=assignment.daily_cap,
+        submission_id=str(uuid4()),
+        skip_id=str(uuid4()),
+        shown_ms=round(time() * 1000),
+    )
+
+
+def _turn(message: Message) -> Turn:
+    return Turn(who=NAMES[message.role], text=message.content, html=markdown(message.content))
+
+
+def _fields(body: Mapping[str, object]) -> Fields:
+    """A draft's body, as far as it has a form's shape."""
+    return {
+        name: [value for value in values if isinstance(value, str)]
+        for name, values in body.items()
+        if isinstance(values, list)
+    }
+
+
+def _number(fields: Fields, name: str) -> int | None:
+    value = "".join(fields.get(name, ())[:1])
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 5 else None
+
+
+Pieces = list[tuple[bool, str]]
+"""Text in order; True where the other side lacks it."""
+
+
+def word_difference(left: str, right: str) -> tuple[Pieces, Pieces]:
+    """Two texts, word by word: what only the one has is marked; white space is kept."""
+    words = [findall(r"\s+|\w+|[^\w\s]", text) for text in (left, right)]
+    matcher = SequenceMatcher(None, *words, autojunk=False)
+    sides: tuple[Pieces, Pieces] = ([], [])
+    for kind, a, b, c, d in matcher.get_opcodes():
+        for side, piece in zip(sides, (words[0][a:b], words[1][c:d]), strict=True):
+            if piece:
+                side.append((kind != "equal", "".join(piece)))
+    return sides

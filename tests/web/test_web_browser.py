@@ -1,0 +1,396 @@
+"""The task page in a real browser: drag, keys, touch, no script, lost tabs, lost networks.
+
+`make test-browser` runs these; they need Chromium (CHROMIUM names it, else it is looked for).
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from trivium.store import leases, people, submit
+
+pytestmark = pytest.mark.browser
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+FLAGS += ("--disable-component-update", "--disable-sync", "--no-first-run")
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+DESK = {"viewport": {"width": 1366, "height": 860}}
+
+
+def chromium() -> str:
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        pytest.fail(
+            "no browser: expected Chromium on the PATH; install the package `chromium` of your "
+            "system, or set CHROMIUM to the program"
+        )
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser, site):
+    """Return a function from a name to a page that is signed in; its problems fail the test."""
+    contexts, problems = [], []
+
+    def opened(name: str, *, context=None, **settings) -> Page:
+        if context is None:
+            context = browser.new_context(**(DESK | settings))
+            contexts.append(context)
+            token = people.open_session(site.store, site.person(name))
+            context.add_cookies([{"name": "trivium", "value": token, "url": site.url}])
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on(
+            "console", lambda said: problems.append(said.text) if "Policy" in said.text else None
+        )
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not problems
+
+
+def start(page: Page, site, kind: str = "rank") -> None:
+    page.goto(f"{site.url}/next?kind={kind}")
+    page.wait_for_selector("[data-step]")
+
+
+def press(page: Page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def card(page: Page, letter: str):
+    return page.locator(f'.answer[data-letter="{letter}"]')
+
+
+def only_label(site, name: str):
+    """The one label of a person: letters to ranks, and to ratings, as that person saw them."""
+    person_id = site.person(name)
+    (info,) = submit.labels_of(site.store, person_id)
+    found = leases.find_assignment(site.store, person_id, info.assignment_id)
+    places = iter(info.body["order"])
+    ranks, ratings = {}, {}
+    for answer in found.answers:
+        place, *_ = [next(places) for _ in range(answer.copies)]
+        said = info.body["judgements"][place]
+        ranks[answer.letter], ratings[answer.letter] = said.get("rank"), said.get("rating")
+    return info, ranks, ratings
+
+
+def submitted(page: Page) -> None:
+    page.wait_for_url(lambda url: url.endswith("/next"))
+
+
+def test_four_answers_take_nine_keys(site, open_page):
+    site.add_ranking()
+    page = open_page("ann")
+    start(page, site)
+    keys = ["6", "5", "2", "4", "1", "2", "4", "3", "Control+Enter"]
+    press(page, *keys)
+    submitted(page)
+    _, ranks, ratings = only_label(site, "ann")
+    assert ranks == {"A": 1, "B": 2, "C": 4, "D": 3}
+    assert ratings == {"A": 6, "B": 5, "C": 2, "D": 4}
+    assert len(keys) == 9
+
+
+def test_four_answers_take_nine_clicks(site, open_page):
+    site.add_ranking()
+    page = open_page("ann")
+    start(page, site)
+    clicks = 0
+    for letter, rating in zip("ABCD", (6, 5, 2, 4), strict=True):
+        card(page, letter).locator(f'.rating input[value="{rating}"]').click()
+        clicks += 1
+    for letter, rank in zip("ABCD", (1, 2, 4, 3), strict=True):
+        card(page, letter).locator(f'.rank input[value="{rank}"]').click()
+        clicks += 1
+    page.get_by_role("button", name="Submit").click()
+    submitted(page)
+    assert clicks + 1 == 9
+    assert only_label(site, "ann")[1] == {"A": 1, "B": 2, "C": 4, "D": 3}
+
+
+def test_every_move_of_the_keys_and_what_is_said_of_it(site, open_page):
+    site.add_ranking()
+    page = open_page("ann")
+    start(page, site)
+    press(page, "4", "4", "4", "4")
+    said = page.locator("#live")
+    press(page, "2")
+    expect(said).to_have_text("Answer A: rank 2 of 4. 3 left.")
+    press(page, "=")  # B, not ranked yet: joins A
+    expect(said).to_have_text("Answer B: rank 2 of 4, tied with A. 2 left.")
+    press(page, "1")
+    expect(said).to_have_text("Answer C: rank 1 of 4. 1 left.")
+    press(page, "ArrowDown")  # D, not ranked yet: enters at the top
+    expect(said).to_have_text("Answer D: rank 1 of 4, tied with C. All ranked.")
+    press(page, "ArrowDown", "ArrowDown")
+    expect(said).to_have_text("Answer D: rank 3 of 4. All ranked.")
+    press(page, "=")  # the next better row is 2
+    expect(said).to_have_text("Answer D: rank 2 of 4, tied with A, B. All ranked.")
+    press(page, "Shift+ArrowUp")  # changes places with C
+    expect(said).to_have_text("Answer D: rank 1 of 4. All ranked.")
+    assert card(page, "C").locator(".rank input:checked").input_value() == "2"
+    press(page, "ArrowUp")
+    expect(said).to_have_text("Answer D: rank 1 of 4. All ranked. No further.")
+    press(page, "Backspace")
+    expect(said).to_have_text("Answer D: no rank. 1 left.")
+    press(page, "4", "Alt+7", "Control+Enter")
+    expect(page.locator("#doubt")).to_contain_text("You ranked A above D but rated it lower")
+    press(page, "Control+Enter")  # meant: a question, never a refusal
+    submitted(page)
+    assert only_label(site, "ann")[1:] == (
+        {"A": 1, "B": 1, "C": 1, "D": 2},
+        {"A": 4, "B": 4, "C": 4, "D": 7},
+    )
+
+
+def test_keys_sleep_unless_an_answer_has_the_focus(site, open_page):
+    site.add_ranking()
+    page = open_page("ann")
+    start(page, site)
+    page.locator("#show-markdown").focus()
+    press(page, "5", "s")
+    assert page.locator(".rating input:checked").count() == 0
+    assert not page.locator("#skip").get_attribute("open")
+
+
+def test_flags_skip_and_the_list_of_keys(site, open_page):
+    site.add_ranking()
+    page = open_page("ann")
+    start(page, site)
+    press(page, "f", "Space")
+    assert card(page, "A").locator(".chips input").first.is_checked()
+    press(page, "j", "?")
+    expect(page.locator("#keys")).to_be_visible()
+    press(page, "Escape", "s", "ArrowDown", "Control+Enter")
+    submitted(page)
+    (info,) = submit.labels_of(site.store, site.person("ann"))
+    assert info.skipped
+    assert info.body["skip"] == "unsafe"  # the second reason of the list
+
+
+def drag(page: Page, letter: str, rank: int) -> None:
+    """By mouse, in steps, as a hand does it."""
+    head = card(page, letter).locator(".letter").bounding_box()
+    page.mouse.move(head["x"] + 8, head["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(head["x"] + 30, head["y"] + 20, steps=4)
+    zone = page.locator(f'.zone[data-rank="{rank}"]').bounding_box()
+    page.mouse.move(
+        zone["x"] + zone["width"] / 2, zone["y"] + min(20, zone["height"] / 2), steps=12
+    )
+    page.mouse.up()
+
+
+def test_by_mouse_drag_with_a_tie(site, open_page):
+    site.add_ranking(("One.", "Two.", "Three."))
+    page = open_page("ann")
+    start(page, site)
+    press(page, "4", "4", "4")
+    drag(page, "B", 1)
+    expect(card(page, "B").locator('.rank input[value="1"]')).to_be_checked()
+    expect(page.locator("#live")).to_have_text("Answer B: rank 1 of 3. 2 left.")
+    drag(page, "A", 2)
+    drag(page, "C", 2)
+    expect(page.locator("#live")).to_have_text("Answer C: rank 2 of 3, tied with A. All ranked.")
+    page.get_by_role("button", name="Submit").click()
+    submitted(page)
+    assert only_label(site, "ann")[1] == {"A": 2, "B": 1, "C": 2}
+
+
+def test_by_finger(site, open_page):
+    site.add_ranking(("One.", "Two."))
+    page = open_page("ann", **PHONE)
+    start(page, site)
+    card(page, "A").locator('.rating input[value="4"]').tap()
+    card(page, "B").locator('.rating input[value="4"]').tap()
+    finger = page.context.new_cdp_session(page)
+    for letter, rank in (("B", 1), ("A", 2)):
+        page.locator(f'.zone[data-rank="{rank}"]').scroll_into_view_if_needed()
+        head = card(page, letter).locator(".letter").bounding_box()
+        zone = page.locator(f'.zone[data-rank="{rank}"]').bounding_box()
+        x, y = head["x"] + 10, head["y"] + 10
+        to_x, to_y = zone["x"] + 60, zone["y"] + 15
+        finger.send("Input.dispatchTouchEvent", touch("touchStart", x, y))
+        for i in range(1, 13):
+            at = touch("touchMove", x + (to_x - x) * i / 12, y + (to_y - y) * i / 12)
+            finger.send("Input.dispatchTouchEvent", at)
+        finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        expect(card(page, letter).locator(f'.rank input[value="{rank}"]')).to_be_checked()
+    page.get_by_role("button", name="Submit").tap()
+    submitted(page)
+    assert only_label(site, "ann")[1] == {"A": 2, "B": 1}
+
+
+def touch(kind: str, x: float, y: float) -> dict:
+    return {"type": kind, "touchPoints": [{"x": x, "y": y}]}
+
+
+def test_without_javascript(site, open_page):
+    site.add_ranking()
+    page = open_page("ann", java_script_enabled=False)
+    page.goto(f"{site.url}/next?kind=rank")
+    for letter, rank in zip("ABCD", (2, 1, 2, 3), strict=True):
+        card(page, letter).locator(f'.rating input[value="{5 - rank}"]').check(force=True)
+        card(page, letter).locator(f'.rank input[value="{rank}"]').check(force=True)
+    page.get_by_role("button", name="Keep as a draft").click()
+    assert card(page, "B").locator('.rank input[value="1"]').is_checked()
+    page.get_by_role("button", name="Submit").click()
+    assert page.get_by_role("heading", name="Nothing to do").is_visible()
+    assert only_label(site, "ann")[1] == {"A": 2, "B": 1, "C": 2, "D": 3}
+
+
+def test_nine_answers(site, open_page):
+    from_conftest = [f"Answer number {i}. " * (i + 1) * 6 for i in range(9)]
+    site.add_ranking(from_conftest)
+    page = open_page("ann")
+    start(page, site)
+    press(page, *"444444444", *"987654321", "Control+Enter")
+    submitted(page)
+    assert only_label(site, "ann")[1] == dict(zip("ABCDEFGHI", range(9, 0, -1), strict=True))
+
+
+def test_a_killed_tab_gives_the_draft_back(site, open_page):
+    site.add_ranking()
+    page = open_page("ann")
+    page.context.route("**/draft", lambda route: route.abort())  # nothing reaches the server
+    start(page, site)
+    press(page, "6", "5", "2")
+    expect(page.locator("#saved")).to_contain_text("on this computer")
+    page.close(run_before_unload=False)
+    again = open_page("ann", context=page.context)
+    start(again, site)
+    assert [card(again, x).locator(".rating input:checked").input_value() for x in "ABC"] == [
+        "6",
+        "5",
+        "2",
+    ]
+    assert card(again, "D").is_visible()  # the one that is left to rate
+
+
+def test_a_draft_follows_to_another_computer(site, open_page):
+    site.add_demonstration()
+    page = open_page("ann")
+    start(page, site, "demonstration")
+    page.locator("textarea").press_sequentially("Drops on the roof, ")
+    expect(page.locator("#saved")).to_have_text("saved on the server")
+    other = open_page("ann")
+    start(other, site, "demonstration")
+    assert other.locator("textarea").input_value() == "Drops on the roof, "
+
+
+def test_the_outbox_sends_when_the_network_is_back(site, open_page):
+    site.add_ranking(("One.", "Two."))
+    page = open_page("ann")
+    start(page, site)
+    press(page, "4", "4", "1", "2")
+    page.context.set_offline(True)
+    press(page, "Control+Enter")
+    expect(page.locator("#saved")).to_contain_text("kept on this computer")
+    assert submit.labels_of(site.store, site.person("ann")) == []
+    page.context.set_offline(False)
+    submitted(page)
+    assert only_label(site, "ann")[1] == {"A": 1, "B": 2}
+
+
+def test_the_outbox_survives_the_tab(site, open_page):
+    site.add_ranking(("One.", "Two."))
+    page = open_page("ann")
+    start(page, site)
+    press(page, "4", "4", "1", "2")
+    page.context.route("**/ranking", lambda route: route.abort())
+    press(page, "Control+Enter")
+    expect(page.locator("#saved")).to_contain_text("kept on this computer")
+    page.close(run_before_unload=False)
+    page.context.unroute("**/ranking")
+    home = open_page("ann", context=page.context)
+    home.goto(site.url)
+    expect(home.locator("#saved")).to_contain_text("is now saved on the server")
+    assert only_label(site, "ann")[1] == {"A": 1, "B": 2}
+
+
+def test_two_labelers_at_once(site, open_page):
+    site.add_ranking(("One.", "Two."), prompt="First?")
+    site.add_ranking(("One.", "Two."), prompt="Second?")
+    names = ["ann", "bob"]
+    pages = [open_page(name) for name in names]
+    for page in pages:
+        start(page, site)
+    asked = {page.locator(".turn .words").inner_text() for page in pages}
+    assert asked == {"First?", "Second?"}
+    for keys in ("44", "12"):
+        for page in pages:
+            press(page, *keys)
+    for page in pages:
+        press(page, "Control+Enter")
+        submitted(page)
+    assert len({only_label(site, name)[0].task_id for name in names}) == 2
+
+
+def test_compare_marks_the_words_that_differ(site, open_page):
+    site.add_ranking(("The cat sat down.", "The dog sat down."))
+    page = open_page("ann")
+    start(page, site)
+    press(page, "4", "4", "d", "j", "d")
+    expect(page.locator("#comparison")).to_be_visible()
+    texts = {
+        page.locator("#comparison del").inner_text(),
+        page.locator("#comparison ins").inner_text(),
+    }
+    assert texts == {"cat", "dog"}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_axe_finds_nothing_serious(site, open_page, scheme, size):
+    site.add_ranking()
+    site.add_demonstration()
+    page = open_page("boss", color_scheme=scheme, **size)
+    found = []
+
+    def look(where: str) -> None:
+        result = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]})
+        found.extend(
+            f"{where}: {fault['id']}: {fault['nodes'][0]['html'][:200]}"
+            for fault in result.response["violations"]
+        )
+
+    for address in ("/", "/labels", "/me", "/admin", "/admin/people", "/admin/quality"):
+        page.goto(site.url + address)
+        look(address)
+    page.goto(f"{site.url}/admin/export")
+    look("export")
+    start(page, site, "demonstration")
+    look("write")
+    start(page, site)
+    look("rate")
+    press(page, "4", "4", "4", "4")
+    look("rank")
+    press(page, "1", "2", "=", "4")
+    look("ranked")
+    press(page, "?")
+    look("keys")
+    page.context.clear_cookies()
+    page.goto(f"{site.url}/login")
+    look("login")
+    assert not found, "\n".join(found)
+    narrow = page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert narrow, "the page scrolls sideways"

@@ -1,0 +1,360 @@
+"""What labelers and admins do, as forms: nothing here needs a script."""
+
+import re
+from uuid import uuid4
+
+import pytest
+
+from trivium.errors import UserError
+from trivium.store import events, leases, people, submit, tasks
+from trivium.store.people import Role
+from trivium.store.settings import load_settings, save_settings
+from trivium.web.problems import status_of
+from trivium.web.rendering import share, when
+from trivium.web.server import check_secret
+from trivium.web.views import word_difference
+
+
+def checked(html: str) -> set[str]:
+    """Names and values of everything that is ticked."""
+    return {
+        f"{name}={value}"
+        for name, value in re.findall(r'name="([^"]+)" value="([^"]+)" checked', html)
+    }
+
+
+def problem(html: str) -> str:
+    return re.search(r'role="alert">([^<]*)', html)[1]
+
+
+def ranking(client):
+    """Lease the next ranking task; its page."""
+    page = client.get("/next?kind=rank")
+    assert page.url.path.startswith("/tasks/")
+    return page
+
+
+def test_from_an_invitation_to_a_label(site, form):
+    site.add_ranking()
+    invite = people.create_invite(site.store, role=Role.LABELER)
+    client = site.stranger()
+    said = {"name": "newcomer", "passphrase": "quite a long one", "again": "quite a long one"}
+    assert client.post(f"/invite/{invite.token}", data=said).url.path == "/"
+    page = ranking(client)
+    done = client.post(
+        f"{page.url.path}/ranking", data=form(page.text, {"A": 2, "B": 1, "C": 2, "D": 4})
+    )
+    assert "Nothing to do right now" in done.text
+    (label,) = submit.labels_of(site.store, 5)
+    by_letter = [label.body["judgements"][place]["rank"] for place in label.body["order"]]
+    assert by_letter == [2, 1, 2, 3]  # dense: nobody was third
+    assert client.get(page.url.path).text.count(" checked") == 8
+
+
+def test_what_is_missing_is_named_and_nothing_is_lost(site, form):
+    site.add_ranking()
+    client = site.client("ann")
+    page = ranking(client)
+    given = {**form(page.text, {"A": 1, "B": 2, "C": 2}), "rating.D": "7", "flag.B": ["opinion"]}
+    refused = client.post(f"{page.url.path}/ranking", data=given)
+    assert refused.status_code == 422
+    assert problem(refused.text).startswith("answer D: expected a rank")
+    kept = {"rank.A=1", "rank.B=2", "rank.C=2", "rating.D=7", "flag.B=opinion"}
+    assert kept <= checked(refused.text)
+    assert kept <= checked(client.get(page.url.path).text)  # and after the tab was closed
+
+
+def test_a_draft_by_button(site, form):
+    site.add_demonstration()
+    client = site.client("ann")
+    page = client.get("/next?kind=demonstration")
+    given = {**form(page.text, {}), "completion": "Half a line <b>\r\nand more"}
+    assert "Kept as a draft" in client.post(f"{page.url.path}/draft", data=given).text
+    assert "Half a line &lt;b&gt;" in client.get(page.url.path).text
+    assert submit.labels_of(site.store, 1) == []
+
+
+def test_an_older_draft_never_overwrites_a_newer_one(site, token):
+    site.add_demonstration()
+    client = site.client("ann")
+    path = client.get("/next").url.path
+    headers = {"X-CSRF-Token": token(client)}
+
+    def put(sequence: int, text: str) -> dict:
+        body = {"sequence": sequence, "body": {"completion": [text]}}
+        return client.put(f"{path}/draft", json=body, headers=headers).json()
+
+    assert put(7, "newer")["kept"]
+    assert not put(6, "older")["kept"]
+    assert "newer</textarea>" in client.get(path).text
+
+
+def test_sending_twice_makes_one_label(site, form):
+    site.add_ranking()
+    client = site.client("ann")
+    page = ranking(client)
+    given = form(page.text, dict.fromkeys("ABCD", 1))
+    json = {"Accept": "application/json"}
+    first = client.post(f"{page.url.path}/ranking", data=given, headers=json).json()
+    again = client.post(f"{page.url.path}/ranking", data=given, headers=json).json()
+    assert first == again
+    assert first["next"] == "/next"
+    assert len(submit.labels_of(site.store, 1)) == 1
+
+
+def test_a_change_is_a_new_version(site, form):
+    site.add_ranking()
+    client = site.client("ann")
+    page = ranking(client)
+    client.post(f"{page.url.path}/ranking", data=form(page.text, {"A": 1, "B": 2, "C": 3, "D": 4}))
+    again = client.get(page.url.path)
+    assert {"rank.A=1", "rank.D=4", "rating.A=4"} <= checked(again.text)
+    assert "Save the change" in again.text
+    client.post(f"{page.url.path}/ranking", data=form(again.text, {"A": 4, "B": 3, "C": 2, "D": 1}))
+    newest, oldest = submit.labels_of(site.store, 1)
+    assert newest.revises == oldest.id
+    assert {"rank.A=4", "rank.D=1"} <= checked(client.get(page.url.path).text)
+    assert client.get("/labels").text.count("Look or change") == 2
+
+
+def test_late_work_is_taken_all_the_same(site, form):
+    site.add_demonstration()
+    client = site.client("ann")
+    page = client.get("/next")
+    leases.give_back(site.store, 1, 1)
+    assert "time for this task has run out" in client.get(page.url.path).text
+    given = {**form(page.text, {}), "completion": "Rain."}
+    json = {"Accept": "application/json"}
+    assert client.post(f"{page.url.path}/demonstration", data=given, headers=json).json()["late"]
+    assert submit.labels_of(site.store, 1)[0].body["completion"] == "Rain."
+
+
+def test_line_ends_of_a_demonstration_are_those_of_text(site, form):
+    site.add_demonstration()
+    client = site.client("ann")
+    page = client.get("/next")
+    given = {**form(page.text, {}), "completion": "One.\r\nTwo.\0"}
+    client.post(f"{page.url.path}/demonstration", data=given)
+    assert submit.labels_of(site.store, 1)[0].body["completion"] == "One.\nTwo."
+
+
+def test_identical_answers_are_shown_once_and_tied(site, form):
+    site.add_ranking(("Same.", "Other.", "Same."))
+    client = site.client("ann")
+    page = ranking(client)
+    assert page.text.count("given 2 times") == 1
+    same = "A" if page.text.index("Same.") < page.text.index("Other.") else "B"
+    other = "AB".replace(same, "")
+    client.post(f"{page.url.path}/ranking", data=form(page.text, {same: 2, other: 1}))
+    (label,) = submit.labels_of(site.store, 1)
+    assert [said["rank"] for said in label.body["judgements"]] == [2, 1, 2]
+    assert {f"rank.{same}=2", f"rank.{other}=1"} <= checked(client.get(page.url.path).text)
+
+
+def test_each_labeler_has_an_order_of_their_own_and_keeps_it(site):
+    texts = [f"Answer {i}." for i in range(9)]
+    site.add_ranking(texts, need=4)
+    orders = []
+    for name in ("ann", "bob", "rita", "boss"):
+        client = site.client(name)
+        shown = [re.findall(r'"words">(Answer \d)', ranking(client).text) for _ in range(2)]
+        assert shown[0] == shown[1]
+        orders.append(tuple(shown[0]))
+    assert len(set(orders)) > 1  # all four alike: once in 9!^3
+
+
+def test_a_set_that_cannot_be_ranked(site, form):
+    site.add_ranking()
+    client = site.client("ann")
+    page = ranking(client)
+    given = {**form(page.text, dict.fromkeys("ABCD", 1)), "do": "not_rankable"}
+    client.post(f"{page.url.path}/ranking", data=given)
+    (label,) = submit.labels_of(site.store, 1)
+    assert label.body["not_rankable"]
+    assert not [said for said in label.body["judgements"] if "rank" in said]
+
+
+def test_skip_with_a_reason(site, form):
+    site.add_ranking()
+    client = site.client("ann")
+    page = ranking(client)
+    given = {**form(page.text, {}), "submission_id": str(uuid4())}
+    refused = client.post(f"{page.url.path}/skip", data=given)
+    assert "reason" in problem(refused.text)
+    client.post(f"{page.url.path}/skip", data={**given, "reason": "pii", "note": "A phone number"})
+    (label,) = submit.labels_of(site.store, 1)
+    assert (label.skipped, label.body["skip"], label.body["note"]) == (
+        True,
+        "pii",
+        "A phone number",
+    )
+
+
+def test_a_flag_reaches_the_admins_and_the_task_stays(site, form):
+    site.add_ranking()
+    client = site.client("ann")
+    page = ranking(client)
+    given = {**form(page.text, {}), "reason": "unsafe", "note": "Look at this"}
+    assert "task is still yours" in client.post(f"{page.url.path}/flag", data=given).text
+    assert events.list_events(site.store)[0].task_id == 1
+    assert "Look at this" in site.client("boss").get("/admin").text
+    assert ranking(client).url.path == page.url.path
+
+
+def test_the_time_spent_is_stored(site, form):
+    site.add_ranking()
+    client = site.client("ann")
+    page = ranking(client)
+    given = {**form(page.text, dict.fromkeys("ABCD", 1)), "lead_ms": "4321"}
+    client.post(f"{page.url.path}/ranking", data=given)
+    assert submit.labels_of(site.store, 1)[0].body["lead_time_ms"] == 4321
+
+
+def test_no_more_than_the_daily_cap(site, form):
+    site.add_ranking(prompt="One?")
+    site.add_ranking(prompt="Two?")
+    save_settings(
+        site.store, load_settings(site.store).model_copy(update={"daily_cap": 1}), by=None
+    )
+    client = site.client("ann")
+    page = ranking(client)
+    assert "of 1 today" in page.text
+    done = client.post(f"{page.url.path}/ranking", data=form(page.text, dict.fromkeys("ABCD", 1)))
+    assert "That was it for today" in done.text
+
+
+def test_older_labels_are_on_the_next_page(site, form):
+    for i in range(51):
+        site.add_ranking(("a", "b"), prompt=f"{i}?")
+        page = leases.lease_next(site.store, 1)
+        sheet = submit.SkipSheet(reason="other")
+        submit.submit_skip(site.store, 1, page.id, sheet, submission_id=str(uuid4()))
+    client = site.client("ann")
+    first = client.get("/labels").text
+    assert first.count("Look or change") == 50
+    older = re.search(r'href="(/labels\?before=\d+)"', first)[1]
+    assert client.get(older).text.count("Look or change") == 1
+
+
+# Admins
+
+
+def test_an_admin_invites_and_the_address_is_shown_once(site, token):
+    boss = site.client("boss")
+    given = {"token": token(boss), "role": "reviewer", "name": "carol"}
+    shown = boss.post("/admin/people/invite", data=given).text
+    address = re.search(r'value="(http://[^"]+/invite/[^"]+)"', shown)[1]
+    assert "as a reviewer" in site.stranger().get(address).text
+    page = boss.get("/admin/people").text
+    assert address not in page
+    revoke = re.search(r'action="(/admin/people/invites/\d+/revoke)"', page)[1]
+    boss.post(revoke, data={"token": token(boss)})
+    assert site.stranger().get(address).status_code == 404
+
+
+def test_an_admin_changes_roles_caps_and_keys(site, token):
+    boss = site.client("boss")
+    sent = {"token": token(boss)}
+    boss.post("/admin/people/1", data={**sent, "do": "role", "role": "reviewer"})
+    boss.post("/admin/people/1", data={**sent, "do": "cap", "cap": "12"})
+    ann = people.find_person(site.store, 1)
+    assert (ann.role, ann.daily_cap) == (Role.REVIEWER, 12)
+    boss.post("/admin/people/1", data={**sent, "do": "cap", "cap": ""})
+    assert people.find_person(site.store, 1).daily_cap is None
+    for wrong in ({"do": "cap", "cap": "-3"}, {"do": "role", "role": "king"}, {"do": "nothing"}):
+        assert boss.post("/admin/people/1", data={**sent, **wrong}).status_code == 422
+    assert boss.post("/admin/people/99", data={**sent, "do": "let_in"}).status_code == 404
+    shown = boss.post("/admin/people/keys", data={**sent, "name": "app"}).text
+    assert re.search(r'value="([^"]{40,})" aria-label="Intake key"', shown)
+    boss.post("/admin/people/keys/1/revoke", data=sent)
+    assert "/admin/people/keys/1/revoke" not in boss.get("/admin/people").text
+
+
+def test_an_admin_opens_closes_and_moves_a_task(site, token):
+    site.add_ranking()
+    boss = site.client("boss")
+    for change in (
+        {"do": "need", "need": "3"},
+        {"do": "priority", "priority": "-5"},
+        {"do": "close"},
+    ):
+        boss.post("/admin/tasks/1", data={**change, "token": token(boss)})
+    row = tasks.find_task(site.store, 1).row
+    assert (row.need, row.priority, row.status) == (3, -5, "closed")
+    assert "Open it again" in boss.get("/admin/tasks/1").text
+    assert "secret-model-2" in boss.get("/admin/tasks/1").text  # admins may know
+    assert "/admin/tasks/1" in boss.get("/admin?status=closed&kind=rank").text.split("Lately")[0]
+    listed = boss.get("/admin?status=open").text.split("Lately")[0]
+    assert "/admin/tasks/1" not in listed
+    assert boss.get("/admin/tasks/2").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["native", "rankings", "parquet", "trl", "argilla", "labelstudio"])
+def test_every_format_can_be_taken_away(site, form, name):
+    site.add_ranking()
+    ann = site.client("ann")
+    page = ranking(ann)
+    ann.post(f"{page.url.path}/ranking", data=form(page.text, {"A": 1, "B": 2, "C": 3, "D": 4}))
+    file = site.client("boss").get(f"/admin/export/{name}")
+    assert file.status_code == 200
+    assert file.headers["content-disposition"].startswith(f'attachment; filename="labels-{name}.')
+    begins = {"parquet": b"PAR1", "argilla": b"PK", "labelstudio": b"PK"}
+    assert file.content.startswith(begins.get(name, b"{"))
+
+
+def test_demonstrations_can_be_taken_away(site, form):
+    site.add_demonstration()
+    ann = site.client("ann")
+    page = ann.get("/next?kind=demonstration")
+    given = {**form(page.text, {}), "completion": "Drops on the pane."}
+    ann.post(f"{page.url.path}/demonstration", data=given)
+    (line,) = site.client("boss").get("/admin/export/demonstrations").text.splitlines()
+    assert "Drops on the pane." in line
+
+
+def test_quality_shows_agreement_of_two(site, form):
+    for i in range(6):
+        site.add_ranking(prompt=f"{i}?", need=2)
+    for name in ("ann", "bob"):
+        client = site.client(name)
+        for _ in range(6):
+            page = ranking(client)
+            by_text = sorted(
+                re.findall(r'data-letter="(.)".*?"words">([^<]*)', page.text, re.DOTALL),
+                key=lambda pair: pair[1],
+            )
+            ranks = {letter: rank for rank, (letter, _) in enumerate(by_text, start=1)}
+            client.post(f"{page.url.path}/ranking", data=form(page.text, ranks))
+    html = site.client("rita").get("/admin/quality").text
+    assert "100.0 %" in html  # both sorted the answers by their texts
+    assert "Kendall" in html
+
+
+# Small parts
+
+
+def test_differences_word_by_word():
+    left, right = word_difference("The cat  sat.", "The dog  sat!")
+    assert left == [(False, "The "), (True, "cat"), (False, "  sat"), (True, ".")]
+    assert right == [(False, "The "), (True, "dog"), (False, "  sat"), (True, "!")]
+    assert word_difference("", "") == ([], [])
+
+
+def test_numbers_are_written_for_people():
+    assert share(0.7261) == "72.6 %"
+    assert share(None) == "-"
+    assert when(1_795_264_080_000) == "2026-11-21 12:28 UTC"
+
+
+def test_a_full_disk_and_a_busy_database_ask_the_outbox_to_wait():
+    assert status_of(UserError("db: there is no room on the disk; nothing was changed")) == 507
+    assert status_of(UserError("db: another program keeps the database busy; again")) == 503
+    assert status_of(UserError("answer A: expected a rank")) == 422
+
+
+def test_other_hosts_need_a_secret():
+    check_secret("127.0.0.1", None)
+    check_secret("0.0.0.0", "s" * 16)
+    for secret in (None, "", "too short"):
+        with pytest.raises(UserError, match=r"--host 0\.0\.0\.0 .* TRIVIUM_SECRET"):
+            check_secret("0.0.0.0", secret)

@@ -1,0 +1,46 @@
+"""`trivium label serve` as a program."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+
+
+def serve(folder: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "trivium", "label", "serve", "--port", "0", *more]
+    environment = {"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"]}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # Started from a shell's background job the child would inherit an ignored SIGINT.
+    hear = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    return subprocess.Popen(command, cwd=folder, env=environment, **pipes, **hear)
+
+
+def test_the_first_start_prints_the_admins_way_in(tmp_path):
+    with serve(tmp_path) as process:
+        where = process.stdout.readline()
+        link = re.search(r"http://127\.0\.0\.1:\d+/invite/\S+", process.stdout.readline())[0]
+        page = httpx.get(link, trust_env=False)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=20)
+    assert "sqlite:///labels.db" in where
+    assert page.status_code == 200
+    assert "as an admin" in page.text
+    assert process.returncode == 130
+    assert "Traceback" not in said[1]
+    assert (tmp_path / "labels.db").is_file()
+
+
+def test_an_open_host_without_a_secret_is_one_line(tmp_path):
+    with serve(tmp_path, "--host", "0.0.0.0") as process:
+        out, error = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert out == ""
+    assert error.count("\n") == 1
+    assert "TRIVIUM_SECRET" in error
+    assert not list(tmp_path.iterdir())
