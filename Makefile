@@ -2,15 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart test learn check fmt docs bench clean
+.PHONY: setup quickstart test test-browser test-postgres learn check fmt docs bench clean
 
 # Two tests at a time, one thread each.
-test check: export OMP_NUM_THREADS := 1
+test test-browser check: export OMP_NUM_THREADS := 1
 
 setup: .venv/installed
 
 quickstart: setup ; $(BIN)/trivium quickstart
-test:       setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not learn"
+test:       setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not learn and not browser and not postgres"
+test-browser: setup ; $(BIN)/python -m pytest -m browser tests/web
+test-postgres: setup ; $(BIN)/python -m pip install -q -c constraints.txt -e '.[postgres]' && $(BIN)/python -m pytest -m postgres
 learn:      setup ; $(BIN)/python -m pytest -m learn
 check:      setup
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from trivium import commands
+from trivium import classic_commands, commands, label_commands
 from trivium.config import STAGES
 from trivium.errors import UserError
 
@@ -53,6 +53,10 @@ GROUPS = (
         commands={"inspect": commands.inspect, "chat": commands.chat},
     ),
     Group(
+        title="Learn how it works",
+        commands={"classic": classic_commands.classic},
+    ),
+    Group(
         title="Data",
         commands={
             "data check": commands.data_check,
@@ -60,6 +64,19 @@ GROUPS = (
             "data convert": commands.data_convert,
             "data split": commands.data_split,
             "data leak-check": commands.data_leak_check,
+        },
+    ),
+    Group(
+        title="Labeling",
+        commands={
+            "label serve": label_commands.label_serve,
+            "label invite": label_commands.label_invite,
+            "label import": label_commands.label_import,
+            "label generate": label_commands.label_generate,
+            "label export": label_commands.label_export,
+            "label stats": label_commands.label_stats,
+            "label verify": label_commands.label_verify,
+            "label backup": label_commands.label_backup,
         },
     ),
 )

@@ -256,7 +256,8 @@ class Reward:
     """Passes over the rankings. Paper C.2: 1, more overfit."""
 
     prompts_per_step: int = 64
-    """Prompts (with all their completions and pairs) per optimizer step. Paper C.2: 64."""
+    """Rankings (each a prompt with all its completions and pairs) per optimizer step. A prompt that
+    several labelers ranked counts once for each of them. Paper C.2: 64."""
 
     prompts_per_backward: int = 4
     """Prompts per forward and backward pass; changes memory, not the result."""
@@ -573,6 +574,9 @@ class Evaluate:
 
     num_prompts: int | None = None
     """Use only the first this many; None: all."""
+
+    accept_overlap: bool = False
+    """Go on when a run behind the models, or behind the reward, was trained on these prompts."""
 
     reward: str | None = None
     """Reward model (run directory or folder) that scores every answer."""

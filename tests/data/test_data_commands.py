@@ -38,9 +38,10 @@ def test_convert_to_trl_and_back(tmp_path: Path):
     for name in ("pairs.jsonl", "pairs.parquet"):
         counts = commands.convert_file(source, "rankings", tmp_path / name, to="trl")
         assert counts == {"read": 2, "written": 4}  # 3 pairs each, 1 tied
-        pairs = list(read_rankings(tmp_path / name))
-        assert [c.text for c in pairs[1].completions] == ["good", "also fair"]
-        assert [c.score for c in pairs[1].completions] == [1.0, 0.0]
+        back = list(read_rankings(tmp_path / name))  # the pairs of a group_id are one ranking
+        assert [row.id for row in back] == ["a", "b"]
+        assert [c.text for c in back[1].completions] == ["good", "fair", "also fair"]
+        assert [c.score for c in back[1].completions] == [1.0, 0.0, 0.0]
     with pytest.raises(UserError, match="expected rankings, got prompts"):
         commands.convert_file(source, "prompts", tmp_path / "x.jsonl", to="trl")
     assert not (tmp_path / "x.jsonl").exists()

@@ -1,6 +1,8 @@
 """Ranking accuracy: by hand, against Kendall's tau, and for models that are known."""
 
 import math
+import random
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -123,3 +125,62 @@ def test_correlation() -> None:
     assert correlation([1], [2]) == 0.0
     with pytest.raises(ValueError, match="one length"):
         correlation([1, 2], [1])
+
+
+def cluster_bootstrap(rankings, prompts, *, resamples: int, seed: int) -> tuple[float, float]:
+    """Percentile interval of the pooled accuracy, prompts drawn one by one: written out plainly."""
+    by_prompt: dict[str, list[float]] = {}
+    for (scores, ranks), prompt in zip(rankings, prompts, strict=True):
+        for i, j in combinations(range(len(ranks)), 2):
+            if ranks[i] != ranks[j]:
+                right = (scores[i] > scores[j]) == (ranks[i] < ranks[j])
+                by_prompt.setdefault(prompt, []).append(float(right))
+    lots, names, shares = random.Random(seed), list(by_prompt), []
+    for _ in range(resamples):
+        drawn = [x for name in lots.choices(names, k=len(names)) for x in by_prompt[name]]
+        shares.append(sum(drawn) / len(drawn))
+    shares.sort()
+    return shares[int(0.025 * resamples)], shares[int(0.975 * resamples)]
+
+
+def several_labelers(num_prompts: int, seed: int):
+    """Prompts with 1 to 5 rankings each; a hard prompt is hard for all who rank it."""
+    rng = np.random.default_rng(seed)
+    rankings, prompts = [], []
+    for i in range(num_prompts):
+        skill = rng.choice([3.0, -0.5])
+        for _ in range(rng.integers(1, 6)):
+            ranks = rng.permutation(4) + 1
+            scores = -skill * ranks + rng.normal(size=4) * 2
+            rankings.append((scores.tolist(), ranks.tolist()))
+            prompts.append(f"prompt {i}")
+    return rankings, prompts
+
+
+def test_several_rankings_of_a_prompt_are_drawn_together():
+    rankings, prompts = several_labelers(60, seed=0)
+    got = accuracy(rankings, seed=0, prompts=prompts)
+    low, high = cluster_bootstrap(rankings, prompts, resamples=4000, seed=1)
+    width = high - low
+    assert got.low == pytest.approx(low, abs=0.12 * width)
+    assert got.high == pytest.approx(high, abs=0.12 * width)
+    apart = accuracy(rankings, seed=0)  # as if nobody had seen the same prompt twice
+    assert apart.point == got.point
+    assert apart.high - apart.low < 0.75 * width
+    gaps = accuracy_by_gap(rankings, seed=0, prompts=prompts)
+    narrow = accuracy_by_gap(rankings, seed=0)
+    for wide, one in zip(gaps, narrow, strict=True):
+        assert wide.accuracy.point == one.accuracy.point
+        assert wide.accuracy.high - wide.accuracy.low > one.accuracy.high - one.accuracy.low
+
+
+def test_asking_everybody_twice_tells_nothing_new():
+    """Each ranking three times over, under its prompt's name: the same interval to the last bit."""
+    rankings, _ = several_labelers(30, seed=3)
+    names = list(range(len(rankings)))
+    once = accuracy(rankings, seed=0, prompts=names)
+    assert once == accuracy(rankings, seed=0)
+    assert accuracy(rankings * 3, seed=0, prompts=names * 3) == once
+    assert longer_wins(rankings * 3, seed=0, prompts=names * 3) == once
+    with pytest.raises(ValueError, match="zip"):
+        accuracy(rankings, seed=0, prompts=names[1:])

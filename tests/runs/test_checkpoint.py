@@ -11,8 +11,10 @@ from trivium.errors import UserError
 from trivium.runs import checkpoint
 from trivium.runs.checkpoint import (
     generator_state,
+    global_generators,
     latest,
     load_generator,
+    load_global_generators,
     load_optimizer,
     optimizer_tensors,
     tidy,
@@ -196,3 +198,21 @@ def test_a_generator_goes_on_exactly(seed, draws):
     other = torch.Generator()
     load_generator(other, state)
     assert torch.equal(torch.randn(9, generator=other), expected)
+
+
+def test_the_generators_that_dropout_draws_on_go_on(run_dir):
+    """The CPU's and each GPU's, through a file. On a machine without a GPU there is one of them."""
+    devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    torch.manual_seed(7)
+    tensors = global_generators()
+    assert len(tensors) == len(devices)
+    expected = [torch.rand(5, device=device) for device in devices]
+    save(run_dir, 1, tensors=tensors)
+    torch.manual_seed(8)
+    assert not any(
+        torch.rand(5, device=device).equal(old)
+        for device, old in zip(devices, expected, strict=True)
+    )
+    load_global_generators(latest(run_dir).tensors())
+    for device, old in zip(devices, expected, strict=True):
+        assert torch.rand(5, device=device).equal(old)

@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 from trivium.errors import UserError
-from trivium.runs.pipeline_summary import read_lines, read_stages, summarise
+from trivium.runs.pipeline_summary import StageRun, read_lines, read_stages, summarise
 from trivium.runs.plots import save_result_plot
 from trivium.runs.report import write_pipeline_report, write_stage_report
 from trivium.runs.report_samples import pair_groups
+from trivium.runs.report_tables import data_table
 
 SECONDS = {"pretrain": 61.0, "sft": 20.5, "answers": 9.0, "reward": 31.0, "ppo": 70.0,
            "ppo_ptx": 90.0, "evaluate": 12.5}  # fmt: skip
@@ -479,3 +480,42 @@ def test_result_plot_is_a_png_for_the_readme(recipe: Path, tmp_path: Path) -> No
     assert head[:8] == b"\x89PNG\r\n\x1a\n"
     assert int.from_bytes(head[16:20], "big") == 1800
     assert [file.name for file in tmp_path.iterdir()] == ["result.png"]
+
+
+def test_the_baseline_may_have_any_name(tmp_path: Path) -> None:
+    """The stage's `baseline` is the yardstick: it has no row of its own, and SFT is not named."""
+    rate = {"wins": 5, "ties": 2, "losses": 3}
+    rows = {
+        "start": {"win_rate_vs_sft": ci(0.5, **rate), "pretraining_loss": 2.0},
+        "ppo": {"win_rate_vs_sft": ci(0.8125, **rate), "pretraining_loss": 2.5},
+        "sft": {"win_rate_vs_sft": ci(0.6875, **rate), "pretraining_loss": 1.5},
+    }
+    models = {name: {"win_rate_by": "gold", **found} for name, found in rows.items()}
+    figures = {"baseline": "start", "prompts": 40, "models": models}
+    write_stage(tmp_path / "evaluate", "evaluate", {}, figures, [])
+    summary = summarise(tmp_path, recipe="own", seed=0, seconds={"evaluate": 1.0})
+    assert summary["baseline"] == "start"
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    write_pipeline_report(tmp_path)
+    write_stage_report(tmp_path / "evaluate")
+    for page in (page_of(tmp_path), page_of(tmp_path / "evaluate")):
+        text = Strict(page).text
+        assert "Win rate vs start" in text
+        assert "Win rate against start" in text
+        assert re.search(r"start baseline", text)
+        assert re.search(r"SFT 68\.8", text)  # here SFT is one of the others
+        assert "PPO\u2019s answers were preferred to start\u2019s in 81" in text
+        assert "SFT\u2019s answers were preferred to start\u2019s" in text
+        assert re.search(r"from 2\.?0* to 2\.50* nats per token", text)
+        assert "against SFT" not in text
+        assert "vs SFT" not in text
+
+
+def test_every_part_of_the_data_is_counted() -> None:
+    counts = {"kept": 5, "truncated": 1, "dropped": 2, "dropped_ids": ["x", "y"]}
+    data = {**counts, "heldout": {"kept": 7, "truncated": 0, "dropped": 0}}
+    run = StageRun(name="reward", kind="reward", folder=Path(), config={},
+                   summary={"data": data}, metrics=[])  # fmt: skip
+    table = data_table([run])
+    assert table is not None
+    assert table.rows == (("reward", "5", "1", "2"), ("reward: heldout", "7", "0", "0"))

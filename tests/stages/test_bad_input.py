@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -146,6 +147,19 @@ def test_evaluation_set_that_overlaps_the_training_set(tiny, tmp_path, capsys):
     same = str(tiny / "pretrain" / "data" / "demonstrations.jsonl")
     said = refused(capsys, *sft(tiny, tmp_path / "o", heldout=same))
     assert "leak" in said or "overlap" in said
+
+
+def test_evaluation_prompts_that_the_models_were_trained_on(tiny, tmp_path, capsys):
+    """The finished run's own prompts are clean, and it says what it compared them with."""
+    done = json.loads((tiny / "evaluate" / "summary.json").read_text())["trained_on"]
+    names = {Path(file).name for file in done["checked"]}
+    assert (done["rows"], done["unknown"]) == (0, [])
+    assert names == {"demonstrations.jsonl", "rankings.jsonl", "prompts.jsonl"}
+    words = ["evaluate", "--config", str(tiny / "evaluate" / "config.yaml"), "--out"]
+    seen = str(tiny / "pretrain" / "data" / "prompts.jsonl")
+    said = refused(capsys, *words, str(tmp_path / "o"), "--prompts", seen)
+    assert "was trained on" in said
+    assert "--accept-overlap" in said
 
 
 def test_output_folder_that_holds_a_run(tiny, capsys):

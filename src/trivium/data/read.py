@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from trivium.data.convert import Row, detect, excerpt, to_native, without_nulls
+from trivium.data.regroup import regrouped
 from trivium.data.sources import RawRow, raw_rows
 from trivium.data.split import prompt_key
 from trivium.errors import UserError
@@ -40,7 +41,7 @@ def read_prompts(source: str | Path) -> Iterator[Prompt]:
         UserError: at once if the source isn't there; while iterating at the first bad row, naming
             file, line, field, what was expected and what was found.
     """
-    return (_prompt(raw) for raw in raw_rows(source))
+    return (_prompt(raw) for raw in regrouped(raw_rows(source)))
 
 
 def read_demonstrations(source: str | Path) -> Iterator[Demonstration]:
@@ -53,12 +54,12 @@ def read_demonstrations(source: str | Path) -> Iterator[Demonstration]:
 
 
 def read_rankings(source: str | Path) -> Iterator[Ranking]:
-    """Rankings, lazily; a pair is a ranking with K = 2.
+    """Rankings, lazily; a pair is a ranking with K = 2, the pairs of a `group_id` are one ranking.
 
     Raises:
         UserError: as `read_prompts`.
     """
-    return (_answered(raw, Ranking) for raw in raw_rows(source))
+    return (_answered(raw, Ranking) for raw in regrouped(raw_rows(source)))
 
 
 def read_texts(source: str | Path) -> Iterator[Text]:

@@ -49,5 +49,5 @@ def require_acceptable(
     if report.affected_share > limit and not accept:
         raise UserError(
             f"{stage}: {counts}, expected at most {limit:.0%} affected; "
-            "raise the length limit, shorten the rows, or pass --accept-affected"
+            "raise the length limit, shorten or mend the rows, or pass --accept-affected"
         )

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from trivium.data.convert import Row
 from trivium.data.parquet import read_parquet
 from trivium.errors import UserError
+from trivium.hub import locate
 
 _ROW_FILES = (".jsonl", ".jsonl.gz", ".parquet")
 _HUB = re.compile(r"hf:/{1,2}(?P<name>[^?]+)(\?(?P<query>.*))?")  # pathlib makes one slash of two
@@ -174,6 +175,8 @@ def _hub_rows(address: str, name: str, query: str) -> Iterator[RawRow]:
                 config = value
             case _:
                 raise UserError(f"{address}: {option}: expected split= or config= after the ?")
+    if not Path(name).exists():
+        locate(name, "README.md", "dataset")
     try:
         rows = load_dataset(name, name=config, split=split, streaming=True)
     except (OSError, ValueError) as error:  # no such data set, split or config; no network

@@ -1,11 +1,12 @@
 """Does a score order answers as people did: accuracy by pair, by rank gap, against length.
 
 A ranking here is two aligned lists, one number and one rank for each answer to a prompt; rank 1 is
-best and equal ranks are a tie, which gives no pair.
+best and equal ranks are a tie, which gives no pair. Where several people ranked one prompt, these
+are several rankings but one thing that was drawn: every interval here draws prompts.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
@@ -64,24 +65,30 @@ def pair_outcomes(scores: Sequence[float], ranks: Sequence[int]) -> list[PairOut
     return outcomes
 
 
-def accuracy(rankings: Sequence[Scored], *, seed: int) -> Interval:
-    """Share of untied pairs that the scores order as people did, pooled over all prompts.
+def accuracy(
+    rankings: Sequence[Scored], *, seed: int, prompts: Sequence[Hashable] | None = None
+) -> Interval:
+    """Share of untied pairs that the scores order as people did, pooled over all rankings.
 
-    Every pair weighs the same, so a prompt with nine answers weighs more than one with four; the
+    Every pair weighs the same, so a ranking of nine answers weighs more than one of four; the
     interval is a bootstrap over prompts, because pairs of one prompt share their answers.
 
     Args:
-        rankings: scores and ranks, one element a prompt. Scores are finite.
+        rankings: scores and ranks, one element a ranking. Scores are finite.
         seed: of the bootstrap.
+        prompts: what each ranking is of, aligned; equal ones are drawn together. None: each
+            ranking has a prompt of its own.
 
     Raises:
-        ValueError: no pair is left once ties are dropped.
+        ValueError: no pair is left once ties are dropped, or lists of different length.
     """
-    correct, prompts = _pooled([pair_outcomes(scores, ranks) for scores, ranks in rankings])
-    return bootstrap_share(correct, seed=seed, groups=prompts)
+    outcomes = [pair_outcomes(scores, ranks) for scores, ranks in rankings]
+    return _share(outcomes, prompts, seed=seed)
 
 
-def accuracy_by_gap(rankings: Sequence[Scored], *, seed: int) -> list[GapAccuracy]:
+def accuracy_by_gap(
+    rankings: Sequence[Scored], *, seed: int, prompts: Sequence[Hashable] | None = None
+) -> list[GapAccuracy]:
     """`accuracy` by distance of the two ranks, nearest first; only gaps that occur.
 
     People agree more about answers far apart, so a sound reward model's accuracy rises with the
@@ -91,23 +98,25 @@ def accuracy_by_gap(rankings: Sequence[Scored], *, seed: int) -> list[GapAccurac
     rows: list[GapAccuracy] = []
     for gap in sorted({pair.gap for pairs in outcomes for pair in pairs}):
         chosen = [[pair for pair in pairs if pair.gap == gap] for pairs in outcomes]
-        correct, prompts = _pooled(chosen)
-        share = bootstrap_share(correct, seed=seed, groups=prompts)
-        rows.append(GapAccuracy(gap=gap, pairs=len(correct), accuracy=share))
+        share = _share(chosen, prompts, seed=seed)
+        rows.append(GapAccuracy(gap=gap, pairs=sum(map(len, chosen)), accuracy=share))
     return rows
 
 
-def longer_wins(rankings: Sequence[Scored], *, seed: int) -> Interval:
+def longer_wins(
+    rankings: Sequence[Scored], *, seed: int, prompts: Sequence[Hashable] | None = None
+) -> Interval:
     """The ruler of a reward model: how often people preferred the longer of two answers.
 
     A reward model no more accurate than this may have learned length and nothing else.
 
     Args:
-        rankings: lengths (in any one unit) and ranks, one element a prompt; equal lengths count
+        rankings: lengths (in any one unit) and ranks, one element a ranking; equal lengths count
             one half.
         seed: of the bootstrap.
+        prompts: as in `accuracy`.
     """
-    return accuracy(rankings, seed=seed)
+    return accuracy(rankings, seed=seed, prompts=prompts)
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> float:
@@ -124,8 +133,13 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def _pooled(outcomes: Sequence[Sequence[PairOutcome]]) -> tuple[list[float], list[int]]:
-    """Correctness of all pairs in one list, and the number of the prompt each came from."""
-    correct = [pair.correct for pairs in outcomes for pair in pairs]
-    prompts = [i for i, pairs in enumerate(outcomes) for _ in pairs]
-    return correct, prompts
+def _share(
+    outcomes: Sequence[Sequence[PairOutcome]], prompts: Sequence[Hashable] | None, *, seed: int
+) -> Interval:
+    """Share of correct pairs of all rankings; the interval draws prompts, whole."""
+    names = range(len(outcomes)) if prompts is None else prompts
+    named = list(zip(names, outcomes, strict=True))
+    correct = [pair.correct for _, pairs in named for pair in pairs]
+    return bootstrap_share(
+        correct, seed=seed, groups=[name for name, pairs in named for _ in pairs]
+    )

@@ -26,6 +26,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from trivium.errors import UserError
+from trivium.hub import locate
 from trivium.models.compute import Compute
 from trivium.models.forward import hidden_states, sequence_scores
 from trivium.text import Codec, encode_prompt, encode_response, from_lists, make_codec
@@ -104,7 +105,7 @@ def load_policy(place: str, compute: Compute, *, context_tokens: int = 0) -> Pol
     Raises:
         UserError: see the module's docstring.
     """
-    folder = resolve(place)
+    folder = _reachable(place)
     codec = load_codec(place)
     model = _from_pretrained(AutoModelForCausalLM, folder, place)
     _check_fits(model, codec, place, context_tokens)
@@ -118,7 +119,7 @@ def load_reward_model(place: str, compute: Compute) -> RewardModel:
     Raises:
         UserError: no scalar head was saved, or the probes score differently than when saved.
     """
-    folder = resolve(place)
+    folder = _reachable(place)
     codec = load_codec(place)
     config = AutoConfig.from_pretrained(folder)
     if config.num_labels != 1:
@@ -188,6 +189,12 @@ def quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
+def _reachable(place: str) -> str:
+    """`resolve`; of a hub name, that the hub answers, or else its cached copy."""
+    found = resolve(place)
+    return found if Path(found).exists() else locate(found, "config.json", "model")
+
+
 def _from_pretrained(auto: type, folder: str, place: str) -> PreTrainedModel:
     """Load strictly: a weight that is missing or of another shape is an error, not a warning."""
     try:
@@ -216,7 +223,7 @@ def load_codec(place: str) -> Codec:
     Raises:
         UserError: there is none, it has no EOS, or it is not the one the model was trained with.
     """
-    folder = resolve(place)
+    folder = _reachable(place)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError) as error:

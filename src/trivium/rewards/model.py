@@ -46,22 +46,21 @@ def score_sequences(reward: RewardModel, sequences: Sequences, compute: Compute)
 @torch.no_grad()
 def read_out(reward: RewardModel, sequences: Sequences, compute: Compute) -> Float[Tensor, "B d"]:
     """What the head reads: the hidden state of each sequence's last token, fp32."""
-    order = sequences.lengths.argsort(stable=True)
-    # Texts of like length share a batch.
     pieces = []
-    for rows in _batches(order, sequences.lengths):
+    for rows in _batches(sequences.lengths):
         part = select(sequences, rows)
         last = (part.offsets + part.lengths - 1).to(compute.device)
         pieces.append(hidden_states(reward.model, part, compute)[last].float())
-    return torch.cat(pieces)[order.argsort().to(compute.device)]
+    return torch.cat(pieces)
 
 
-def _batches(order: torch.Tensor, lengths: torch.Tensor) -> list[torch.Tensor]:
-    batches, current = [], []
-    for row in order.tolist():
-        # Sorted by length, so this row would set the width of the batch.
-        if current and (len(current) + 1) * int(lengths[row]) > TOKENS_AT_ONCE:
+def _batches(lengths: torch.Tensor) -> list[torch.Tensor]:
+    """Neighbours stay together: answers to one prompt share its reading."""
+    batches, current, tokens = [], [], 0
+    for row, length in enumerate(lengths.tolist()):
+        if current and tokens + length > TOKENS_AT_ONCE:
             batches.append(torch.tensor(current))
-            current = []
+            current, tokens = [], 0
         current.append(row)
+        tokens += length
     return [*batches, torch.tensor(current)] if current else batches

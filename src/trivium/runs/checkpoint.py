@@ -27,6 +27,7 @@ TENSORS = "trainer.safetensors"
 TRAINER = "trainer.json"
 NAME = re.compile(r"step-(\d{6,})")
 GROUPS = "groups"
+GENERATORS = "generators"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +163,24 @@ def generator_state(generator: torch.Generator) -> Tensor:
 def load_generator(generator: torch.Generator, state: Tensor) -> None:
     """Let ``generator`` go on from what `generator_state` returned."""
     generator.set_state(state)
+
+
+def global_generators() -> dict[str, Tensor]:
+    """torch's own generators, the CPU's and every GPU's, fit for ``tensors`` of `save`."""
+    gpus = {f"cuda.{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    states = {"cpu": torch.get_rng_state()} | gpus
+    return {f"{GENERATORS}.{name}": state for name, state in states.items()}
+
+
+def load_global_generators(tensors: Mapping[str, Tensor]) -> None:
+    """Let torch's generators go on from what `global_generators` returned; dropout draws on them.
+
+    A GPU that this machine lacks, or that was not there then, is left alone.
+    """
+    torch.set_rng_state(tensors[f"{GENERATORS}.cpu"])
+    for i in range(torch.cuda.device_count()):
+        if (name := f"{GENERATORS}.cuda.{i}") in tensors:
+            torch.cuda.set_rng_state(tensors[name], i)
 
 
 def _all(run_dir: Path) -> list[Checkpoint]:

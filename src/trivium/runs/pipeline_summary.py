@@ -135,6 +135,13 @@ def evaluated_models(runs: Sequence[StageRun]) -> dict[str, dict[str, Any]]:
     return models
 
 
+def evaluation_baseline(runs: Sequence[StageRun]) -> str:
+    """Name of the model that the last `evaluate` stage compared the others with."""
+    run = last_of(runs, "evaluate")
+    found = at(run.summary, "baseline") or at(run.config, "baseline") if run else None
+    return str(found or "sft")
+
+
 def last_of(runs: Sequence[StageRun], kind: str) -> StageRun | None:
     """The last stage of a kind that has written a summary, or None."""
     found = [run for run in runs if run.kind == kind and run.summary]
@@ -175,6 +182,7 @@ def summarise(
         "seed": seed,
         "recipe": recipe,
         "stages": dict(seconds),
+        "baseline": evaluation_baseline(runs),
         "models": {name: _model(found) for name, found in evaluated_models(runs).items()},
         "reward_model": _reward_model(last_of(runs, "reward")),
         "invariants": {

@@ -33,6 +33,7 @@ from trivium.runs.pipeline_summary import (
     StageRun,
     at,
     evaluated_models,
+    evaluation_baseline,
     interval,
     number,
     read_stages,
@@ -41,7 +42,6 @@ from trivium.runs.pipeline_summary import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SAME_AS_SFT = Reference(value=0.5, label="as good as SFT")
 KL_AXIS = Axis(label="KL to SFT, nats per answer")
 SCORE_AXIS = Axis(label="score, reward units")
 _NAMED_COLORS = {"base": "grey", "sft": "blue", "ppo": "vermillion", "ppo_ptx": "green"}
@@ -142,10 +142,13 @@ def save_result_plot(dir: Path, path_png: Path) -> None:
     with rc_context(style()):
         figure = Figure(figsize=(900 / 72, 330 / 72), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
-        win_axis = Axis(label="answers preferred to those of SFT, 95 % interval", percent=True)
-        draw_dots(left, win_rate_dots(evaluated_models(runs)), x=win_axis, reference=SAME_AS_SFT)
+        baseline = evaluation_baseline(runs)
+        base = model_title(baseline)
+        win_axis = Axis(label=f"answers preferred to those of {base}, 95 % interval", percent=True)
+        dots = win_rate_dots(evaluated_models(runs), baseline)
+        draw_dots(left, dots, x=win_axis, reference=as_good_as(baseline))
         draw_paths(right, kl_paths(runs), x=KL_AXIS, y=SCORE_AXIS)
-        for axes, title in ((left, "Win rate against SFT"), (right, "KL against reward")):
+        for axes, title in ((left, f"Win rate against {base}"), (right, "KL against reward")):
             axes.annotate(
                 title,
                 (0, 1),
@@ -168,7 +171,12 @@ def model_title(name: str) -> str:
     return str(at(known, name) or name)
 
 
-def win_rate_dots(models: dict[str, dict[str, Any]]) -> list[Dot]:
+def as_good_as(baseline: str) -> Reference:
+    """The win rate at which a model and the baseline are preferred equally often."""
+    return Reference(value=0.5, label=f"as good as {model_title(baseline)}")
+
+
+def win_rate_dots(models: dict[str, dict[str, Any]], baseline: str) -> list[Dot]:
     """Win rate against the baseline of every model that has one with an interval."""
     return [
         Dot(
@@ -179,7 +187,7 @@ def win_rate_dots(models: dict[str, dict[str, Any]]) -> list[Dot]:
             high=rate["high"],
         )
         for name, figures in models.items()
-        if (rate := interval(figures, "win_rate_vs_sft")) and name != "sft"
+        if (rate := interval(figures, "win_rate_vs_sft")) and name != baseline
     ]
 
 

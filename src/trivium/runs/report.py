@@ -14,6 +14,7 @@ from trivium.runs.pipeline_summary import (
     StageRun,
     at,
     evaluated_models,
+    evaluation_baseline,
     last_of,
     number,
     read_json,
@@ -96,7 +97,7 @@ def write_stage_report(run_dir: Path) -> None:
     run = read_stage(run_dir)
     name = f"{at(_TITLES, run.kind) or run.kind}: {run.name}"
     tables = (plan_table(run), data_table([run]), invariants_table([run]), figures_table(run))
-    models = evaluated_models([run])
+    models, baseline = evaluated_models([run]), evaluation_baseline([run])
     curves = stage_plots(run)
     page = Page(
         title=name,
@@ -105,7 +106,7 @@ def write_stage_report(run_dir: Path) -> None:
         abstract="",
         findings=tuple(stage_words(run)),
         sections=_kept(
-            Section(title="Result", tables=_result_tables(models)),
+            Section(title="Result", tables=_result_tables(models, baseline)),
             Section(title="Curves", paragraphs=_FAINT if curves else (), plots=tuple(curves)),
             Section(title="Answers", groups=_stage_groups(run)),
             Section(title="The run", tables=_there(tables)),
@@ -131,7 +132,7 @@ def write_pipeline_report(dir: Path) -> None:
         summary = summarise(dir, recipe=name, seed=int(seed), seconds=seconds)
         if len(runs) < len(at(recipe, "stages") or ()) and summary["status"] == "finished":
             summary["status"] = "running"
-    models = evaluated_models(runs)
+    models, baseline = evaluated_models(runs), evaluation_baseline(runs)
     judge = _judge(models)
     evaluation = last_of(runs, "evaluate")
     prompts = number(evaluation.summary, "prompts") if evaluation else None
@@ -144,13 +145,13 @@ def write_pipeline_report(dir: Path) -> None:
             str(at(summary, "recipe")), seed, str(at(summary, "status")), number(summary, "seconds")
         ),
         problem=_problem(runs),
-        abstract=abstract(runs, judge, int(prompts) if prompts else None),
-        findings=tuple(findings(models, runs)),
+        abstract=abstract(runs, judge, int(prompts) if prompts else None, baseline),
+        findings=tuple(findings(models, runs, baseline)),
         sections=_kept(
             Section(
                 title="Result",
-                tables=_result_tables(models),
-                plots=(*model_plots(models), *frontier_plots(runs)),
+                tables=_result_tables(models, baseline),
+                plots=(*model_plots(models, baseline), *frontier_plots(runs)),
             ),
             Section(title="Answers before and after", groups=_pairs(evaluation, seed)),
             Section(
@@ -158,7 +159,10 @@ def write_pipeline_report(dir: Path) -> None:
                 paragraphs=tuple(stage_words(reward)) if reward else (),
                 plots=tuple(reward_plots(reward)) if reward else (),
             ),
-            Section(title="Alignment tax: what was forgotten", plots=tuple(tax_plots(models))),
+            Section(
+                title="Alignment tax: what was forgotten",
+                plots=tuple(tax_plots(models, baseline)),
+            ),
             Section(
                 title="Learning curves",
                 paragraphs=_FAINT if curves else (),
@@ -218,10 +222,10 @@ def _kept(*sections: Section) -> tuple[Section, ...]:
     return tuple(section for section in sections if not section.is_empty)
 
 
-def _result_tables(models: dict[str, dict[str, Any]]) -> tuple[Table, ...]:
+def _result_tables(models: dict[str, dict[str, Any]], baseline: str) -> tuple[Table, ...]:
     if not models:
         return ()
-    return _there((headline_table(models, _judge(models)), gold_parts_table(models)))
+    return _there((headline_table(models, _judge(models), baseline), gold_parts_table(models)))
 
 
 def _stage_groups(run: StageRun) -> tuple[Group, ...]:
@@ -235,7 +239,7 @@ def _pairs(run: StageRun | None, seed: int) -> tuple[Group, ...]:
     rows = read_lines(run.folder / "samples.jsonl") if run else []
     if run is None or not rows:
         return ()
-    baseline = str(at(run.summary, "baseline") or at(run.config, "baseline") or "sft")
+    baseline = evaluation_baseline([run])
     names = [name for name in at(rows[0], "responses") or {} if name != baseline]
     target = "ppo_ptx" if "ppo_ptx" in names else names[-1] if names else baseline
     return tuple(pair_groups(rows, baseline=baseline, target=target, seed=seed))

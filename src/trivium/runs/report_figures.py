@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from trivium.runs.drawing import Axis, Bin, Dot, Reference, Series
-from trivium.runs.pipeline_summary import StageRun, at, interval, number
+from trivium.runs.pipeline_summary import StageRun, at, evaluation_baseline, interval, number
 from trivium.runs.plots import (
     KL_AXIS,
-    SAME_AS_SFT,
     SCORE_AXIS,
     Plot,
+    as_good_as,
     calibration_plot,
     color_of,
     curve_plot,
@@ -178,7 +178,7 @@ def stage_plots(run: StageRun) -> list[Plot]:
     if run.kind == "ppo":
         plots += frontier_plots([run])
     if run.kind == "evaluate":
-        plots += model_plots(_models(run))
+        plots += model_plots(_models(run), evaluation_baseline([run]))
     return plots
 
 
@@ -243,29 +243,30 @@ def frontier_plots(runs: Sequence[StageRun]) -> list[Plot]:
     return [path_plot("KL against reward", caption, paths, x=KL_AXIS, y=SCORE_AXIS)]
 
 
-def model_plots(models: dict[str, dict[str, Any]]) -> list[Plot]:
+def model_plots(models: dict[str, dict[str, Any]], baseline: str) -> list[Plot]:
     """Win rates with their intervals."""
-    dots = win_rate_dots(models)
+    dots, base = win_rate_dots(models, baseline), model_title(baseline)
     if not dots:
         return []
     caption = (
-        "Share of held-out prompts on which the model's answer is preferred to the SFT model's; "
-        "a tie counts half. Bars are 95 % intervals over prompts. At the dashed line, 50 %, "
-        "there is no difference."
+        "Share of held-out prompts on which the model's answer is preferred to the "
+        f"{base} model's; a tie counts half. Bars are 95 % intervals over prompts. At the "
+        "dashed line, 50 %, there is no difference."
     )
     axis = Axis(label="win rate", percent=True)
-    return [dot_plot("Win rate against SFT", caption, dots, x=axis, reference=SAME_AS_SFT)]
+    reference = as_good_as(baseline)
+    return [dot_plot(f"Win rate against {base}", caption, dots, x=axis, reference=reference)]
 
 
-def tax_plots(models: dict[str, dict[str, Any]]) -> list[Plot]:
+def tax_plots(models: dict[str, dict[str, Any]], baseline: str) -> list[Plot]:
     """What became of the skill learned in pretraining: loss and cloze accuracy by model."""
     loss = _model_dots(models, "pretraining_loss")
     cloze = _model_dots(models, "cloze_accuracy")
     plots = []
     if loss:
         caption = (
-            "Next-token loss on held-out ordinary text. Left is better; a model right of SFT has "
-            "forgotten some of what it knew."
+            "Next-token loss on held-out ordinary text. Left is better; a model right of "
+            f"{model_title(baseline)} has forgotten some of what it knew."
         )
         axis = Axis(label="nats per token")
         plots.append(dot_plot("Pretraining loss by model", caption, loss, x=axis))

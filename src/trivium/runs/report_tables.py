@@ -25,24 +25,25 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def headline_table(models: Mapping[str, dict[str, Any]], judge: str | None) -> Table:
+def headline_table(models: Mapping[str, dict[str, Any]], judge: str | None, baseline: str) -> Table:
     """Model by figure; a column that no model has is left out."""
+    base = model_title(baseline)
     by = f", judged by {'the reward model' if judge == 'reward' else judge}" if judge else ""
     columns = {
         "Model": [model_title(name) for name in models],
-        "Win rate vs SFT": [_win_cell(name, figures) for name, figures in models.items()],
-        "95 % interval": [_interval_cell(name, figures) for name, figures in models.items()],
+        f"Win rate vs {base}": [_win_cell(n, baseline, found) for n, found in models.items()],
+        "95 % interval": [_interval_cell(n, baseline, found) for n, found in models.items()],
         "Gold score": _column(models, "gold_mean"),
         "Reward score": _column(models, "reward_mean"),
-        "KL to SFT (nats / answer)": _column(models, "kl_to_sft_nats"),
+        f"KL to {base} (nats / answer)": _column(models, "kl_to_sft_nats"),
         "Length (tokens)": _column(models, "response_tokens"),
         "Pretraining loss (nats / token)": _column(models, "pretraining_loss", digits=4),
         "Cloze accuracy": _column(models, "cloze_accuracy", share=True),
     }
     note = (
-        "Win rate: share of held-out prompts on which the model's answer beats SFT's, "
+        f"Win rate: share of held-out prompts on which the model's answer beats {base}'s, "
         f"ties counting half{by}; 50 % is no difference. "
-        "KL: how far the model's answers have moved from SFT's. "
+        f"KL: how far the model's answers have moved from {base}'s. "
         "Pretraining loss and cloze accuracy: what is left of the skill learned from ordinary text "
         "(loss: lower is better)."
     )
@@ -87,16 +88,16 @@ def _column(
     return format_column(values, percent=share, digits=digits)
 
 
-def _win_cell(name: str, figures: Mapping[str, Any]) -> str:
+def _win_cell(name: str, baseline: str, figures: Mapping[str, Any]) -> str:
     rate = interval(figures, "win_rate_vs_sft")
-    if name == "sft":
+    if name == baseline:
         return _BASELINE
     return format_number(rate["point"] if rate else None, percent=True)
 
 
-def _interval_cell(name: str, figures: Mapping[str, Any]) -> str:
+def _interval_cell(name: str, baseline: str, figures: Mapping[str, Any]) -> str:
     rate = interval(figures, "win_rate_vs_sft")
-    if name == "sft" or not rate:
+    if name == baseline or not rate:
         return "\N{EN DASH}"
     return f"{100 * rate['low']:.1f} to {100 * rate['high']:.1f}"
 
@@ -149,9 +150,9 @@ def data_table(runs: Sequence[StageRun]) -> Table | None:
 def _counts(path: str, data: Any) -> list[tuple[str, Mapping[str, Any]]]:
     if not isinstance(data, Mapping):
         return []
-    if "kept" in data:
-        return [(path, data)]
-    return [pair for key, value in data.items() for pair in _counts(f"{path} {key}".strip(), value)]
+    own = [(path, data)] if "kept" in data else []
+    parts = [_counts(f"{path} {key}".strip(), value) for key, value in data.items()]
+    return own + [pair for part in parts for pair in part]
 
 
 def _size(value: Any) -> str:

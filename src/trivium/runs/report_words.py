@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trivium.runs.drawing import format_number
-from trivium.runs.pipeline_summary import StageRun, at, interval, last_of, number
+from trivium.runs.pipeline_summary import (
+    StageRun,
+    at,
+    evaluation_baseline,
+    interval,
+    last_of,
+    number,
+)
 from trivium.runs.plots import metric_series, model_title
 
 
@@ -34,7 +41,9 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def abstract(runs: Sequence[StageRun], judge: str | None, prompts: int | None) -> str:
+def abstract(
+    runs: Sequence[StageRun], judge: str | None, prompts: int | None, baseline: str
+) -> str:
     """What the recipe did, for a reader who has never seen RLHF; only the stages that are there."""
     kinds = [run.kind for run in runs]
     words = [
@@ -74,7 +83,7 @@ def abstract(runs: Sequence[StageRun], judge: str | None, prompts: int | None) -
         who = at(decider, judge) or judge
         words.append(
             f"Finally every model answered {count} that none had trained on, and {who} judged each "
-            "answer against the SFT model's."
+            f"answer against the {model_title(baseline)} model's."
         )
     return " ".join(words)
 
@@ -84,17 +93,19 @@ def _labelers(runs: Sequence[StageRun]) -> str:
     return "Simulated labelers, with noise and taste of their own," if simulated else "People"
 
 
-def findings(models: Mapping[str, dict[str, Any]], runs: Sequence[StageRun]) -> list[str]:
+def findings(
+    models: Mapping[str, dict[str, Any]], runs: Sequence[StageRun], baseline: str
+) -> list[str]:
     """What came of it, one sentence each."""
     words = []
     for name in reversed(list(models)):
         rate = interval(models[name], "win_rate_vs_sft")
-        if rate and name != "sft":
+        if rate and name != baseline:
             words.append(
-                f"{model_title(name)}'s answers were preferred to SFT's in "
+                f"{model_title(name)}'s answers were preferred to {model_title(baseline)}'s in "
                 f"{percent_with_interval(rate)} of cases{_verdict(rate)}."
             )
-    words += _tax_words(models)
+    words += _tax_words(models, baseline)
     reward = last_of(runs, "reward")
     if reward:
         words += stage_words(reward)[:1]
@@ -109,26 +120,26 @@ def _verdict(rate: Mapping[str, float]) -> str:
     return ", which is not told apart from half"
 
 
-def _tax_words(models: Mapping[str, dict[str, Any]]) -> list[str]:
+def _tax_words(models: Mapping[str, dict[str, Any]], baseline: str) -> list[str]:
     loss = {name: number(figures, "pretraining_loss") for name, figures in models.items()}
-    sft, ppo, ptx = (at(loss, name) for name in ("sft", "ppo", "ppo_ptx"))
-    if sft is None or ppo is None:
+    base, ppo, ptx = (at(loss, name) for name in (baseline, "ppo", "ppo_ptx"))
+    if base is None or ppo is None or baseline == "ppo":
         return []
-    change = ppo - sft
+    change = ppo - base
     if change <= 0:
         return [
-            f"PPO did not raise the loss on ordinary text ({format_number(sft)} to "
+            f"PPO did not raise the loss on ordinary text ({format_number(base)} to "
             f"{format_number(ppo)} nats per token): no alignment tax is seen here."
         ]
     words = (
-        f"PPO raised the loss on ordinary text from {format_number(sft)} to {format_number(ppo)} "
+        f"PPO raised the loss on ordinary text from {format_number(base)} to {format_number(ppo)} "
         "nats per token, the alignment tax"
     )
     if ptx is None:
         return [f"{words}."]
     if ptx > ppo:
         return [f"{words}; PPO-ptx ({format_number(ptx)}) did not lower it."]
-    share = "all of it" if ptx <= sft else percent((ppo - ptx) / change)
+    share = "all of it" if ptx <= base else percent((ppo - ptx) / change)
     return [f"{words}; PPO-ptx ({format_number(ptx)}) won back {share}."]
 
 
@@ -224,6 +235,7 @@ def _ppo_words(run: StageRun) -> list[str]:
 
 def _evaluate_words(run: StageRun) -> list[str]:
     models = at(run.summary, "models")
-    words = findings(models, []) if isinstance(models, dict) else []
+    base = evaluation_baseline([run])
+    words = findings(models, [], base) if isinstance(models, dict) else []
     prompts = number(run.summary, "prompts")
     return [*words, f"Every model answered {prompts:,.0f} held-out prompts."] if prompts else words

@@ -29,6 +29,7 @@ from trivium.rewards import score_texts
 from trivium.rewards.functions import call, load_function
 from trivium.rollouts import generate
 from trivium.runs.directory import Run, open_run
+from trivium.stages.lineage import check_heldout
 from trivium.stages.lm import mean_next_token_loss
 from trivium.stages.rows import Prompts, encode_prompts
 from trivium.text import Sequences, decode_response, from_lists, select
@@ -58,9 +59,16 @@ def evaluate(cfg: Evaluate, run: Run, compute: Compute) -> None:
     """Every model answers the same prompts; then all are compared with the baseline."""
     if cfg.reward is None and cfg.gold is None:
         raise UserError("reward: nothing to judge by; give --reward RUN or --gold module:function")
+    rows = read_rows(cfg)
+    overlap = check_heldout(
+        rows,
+        cfg.prompts,
+        [*cfg.models.values(), *([] if cfg.reward is None else [cfg.reward])],
+        accept=cfg.accept_overlap,
+        say=run.say,
+    )
     context = cfg.sampling.max_prompt_tokens + cfg.sampling.max_response_tokens
     baseline = load_policy(cfg.models[cfg.baseline], compute, context_tokens=context)
-    rows = read_rows(cfg)
     prompts, report = encode_prompts(rows, baseline.codec, cfg.sampling)
     if not len(prompts):
         raise UserError(f"{cfg.prompts}: no prompt fits sampling.max_prompt_tokens")
@@ -83,6 +91,7 @@ def evaluate(cfg: Evaluate, run: Run, compute: Compute) -> None:
             "template_hash": baseline.codec.hash,
             "baseline": cfg.baseline,
             "prompts": len(prompts),
+            "trained_on": overlap.as_dict(),
             "models": {name: summary(cfg, name, answers) for name in names},
         }
     )

@@ -14,6 +14,7 @@ from rich.text import Text
 from trivium.config import SFT, Reward
 from trivium.data import read_demonstrations, read_prompts, read_rankings
 from trivium.errors import UserError
+from trivium.labels import has_untied_pair
 from trivium.models.load import load_codec
 from trivium.runs import config_file
 from trivium.runs.atomic import CONFIG_NAME
@@ -65,7 +66,7 @@ def training_batch(config: SFT | Reward, codec: Codec) -> Sequences:
         rows = list(islice(read_demonstrations(config.demonstrations), ROWS))
         return encode_demonstrations(rows, codec, config.sampling)[0]
     rankings, _ = encode_rankings(
-        list(islice(read_rankings(config.rankings), 1)),
+        list(islice(filter(has_untied_pair, read_rankings(config.rankings)), 1)),
         codec,
         max_prompt_tokens=config.max_prompt_tokens,
         max_response_tokens=config.max_response_tokens,

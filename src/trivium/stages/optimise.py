@@ -1,6 +1,8 @@
 """What every training stage does around `backward`: AdamW, the clip, and the stop at non-finite."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -29,41 +31,57 @@ def grad_norm(parameters: Iterable[nn.Parameter]) -> float:
     return float(get_total_norm([p.grad for p in parameters if p.grad is not None]))
 
 
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """An optimizer, the rate of its next step, and what its parameters are called in messages."""
+
+    optimizer: torch.optim.AdamW
+    lr: float
+    name: str = "model"
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+
 def update(
-    optimizer: torch.optim.AdamW,
+    learners: Sequence[Learner],
     *,
-    lr: float,
     max_grad_norm: float,
     run: Run,
     step: int,
     batch: Sequences,
-) -> float:
-    """Clip, step, clear; returns the gradient norm before the clip.
+) -> list[float]:
+    """Clip, step, clear; returns each learner's gradient norm before the clip.
+
+    Every gradient is looked at before anything moves: either all learners step, or none does.
 
     Raises:
-        UserError: the gradient is not finite. Nothing was updated; the batch is kept for replay.
+        UserError: a gradient is not finite. All weights and optimizers are as they were before
+            this update; the batch is kept for replay.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = float(clip_grad_norm_(parameters, max_grad_norm))
-    if not torch.isfinite(torch.tensor(norm)):
-        where = run.keep_batch(
-            step,
-            {
-                "tokens": batch.tokens,
-                "lengths": batch.lengths,
-                "prompt_lengths": batch.prompt_lengths,
-            },
-            note="gradient norm is not finite",
-        )
-        raise UserError(
-            f"step {step}: the gradient norm is {norm}; nothing was updated; the batch is kept in "
-            f"{where}; lower the learning rate or use compute_dtype float32, then start again"
-        )
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return norm
+    norms = [float(clip_grad_norm_(one.parameters(), max_grad_norm)) for one in learners]
+    for learner, norm in zip(learners, norms, strict=True):
+        if not math.isfinite(norm):
+            where = run.keep_batch(
+                step,
+                {
+                    "tokens": batch.tokens,
+                    "lengths": batch.lengths,
+                    "prompt_lengths": batch.prompt_lengths,
+                },
+                note=f"gradient norm of the {learner.name} is not finite",
+            )
+            raise UserError(
+                f"step {step}: the gradient norm of the {learner.name} is {norm}; this update was "
+                f"not made, to no weight; its batch is kept in {where}; lower the learning rate "
+                f"or use compute_dtype float32, then start again"
+            )
+    for learner in learners:
+        for group in learner.optimizer.param_groups:
+            group["lr"] = learner.lr
+        learner.optimizer.step()
+        learner.optimizer.zero_grad(set_to_none=True)
+    return norms
 
 
 def snapshot_gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:

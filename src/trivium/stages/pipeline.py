@@ -13,6 +13,7 @@ from trivium.runs import config_file
 from trivium.runs.atomic import write_json, write_text
 from trivium.runs.directory import read_summary
 from trivium.runs.pipeline_summary import summarise
+from trivium.runs.plots import model_title
 from trivium.runs.recipes import Entry, Recipe
 from trivium.runs.report import write_pipeline_report, write_stage_report
 from trivium.stages import collect, evaluate, ppo, pretrain, reward, sft
@@ -44,24 +45,40 @@ def run(recipe: Recipe, out: Path, *, resume: bool = False) -> None:
 
 
 def run_stage(config: StageConfig, out: Path, *, resume: bool) -> None:
-    """Run one stage by its config's type, and write its report whatever becomes of it."""
+    """Run one stage by its config's type, and write its report whatever becomes of it.
+
+    A stage that failed says why it did, even where its report can't be written either.
+    """
     try:
-        match config:
-            case Pretrain():
-                pretrain.run(config, out, resume=resume)
-            case SFT():
-                sft.run(config, out, resume=resume)
-            case Reward():
-                reward.run(config, out, resume=resume)
-            case PPO():
-                ppo.run(config, out, resume=resume)
-            case Collect():
-                collect.run(config, out, resume=resume)
-            case Evaluate():
-                evaluate.run(config, out, resume=resume)
-    finally:
-        if _status(out) is not None:
-            write_stage_report(out)
+        _run_by_type(config, out, resume=resume)
+    except BaseException as error:
+        try:
+            _report(out)
+        except Exception as second:
+            error.add_note(f"{out}: nor could the report be written: {second}")
+        raise
+    _report(out)
+
+
+def _run_by_type(config: StageConfig, out: Path, *, resume: bool) -> None:
+    match config:
+        case Pretrain():
+            pretrain.run(config, out, resume=resume)
+        case SFT():
+            sft.run(config, out, resume=resume)
+        case Reward():
+            reward.run(config, out, resume=resume)
+        case PPO():
+            ppo.run(config, out, resume=resume)
+        case Collect():
+            collect.run(config, out, resume=resume)
+        case Evaluate():
+            evaluate.run(config, out, resume=resume)
+
+
+def _report(out: Path) -> None:
+    if _status(out) is not None:
+        write_stage_report(out)
 
 
 def finish(recipe: Recipe, out: Path, began: float, console: Console) -> None:
@@ -78,7 +95,8 @@ def finish(recipe: Recipe, out: Path, began: float, console: Console) -> None:
 
 def headline(summary: dict[str, object]) -> Table:
     """The models side by side, for the terminal."""
-    table = Table(title="Win rate against SFT on held-out prompts", title_justify="left")
+    title = f"Win rate against {model_title(str(summary['baseline']))} on held-out prompts"
+    table = Table(title=title, title_justify="left")
     for column in ("model", "win rate", "95 % interval", "gold", "reward", "KL, nats", "text loss"):
         table.add_column(column, justify="left" if column == "model" else "right")
     models = summary["models"]

@@ -17,7 +17,13 @@ from trivium.models import Compute, response_logprobs, response_values
 from trivium.models.forward import hidden_states
 from trivium.runs.directory import Run
 from trivium.stages.lm import backward_next_token
-from trivium.stages.optimise import grad_norm, grad_norm_since, snapshot_gradients, update
+from trivium.stages.optimise import (
+    Learner,
+    grad_norm,
+    grad_norm_since,
+    snapshot_gradients,
+    update,
+)
 from trivium.stages.ppo_experience import Experience, to_rows
 from trivium.stages.ppo_models import Networks
 from trivium.text import Sequences, TextStream, select
@@ -78,24 +84,19 @@ def learn(  # noqa: PLR0913 - an experience, what learns from it, and how
             del metrics["policy/ratio_deviation_first"]
         if stream is not None:
             metrics |= accumulate_pretraining(cfg, networks, stream, compute)
-        metrics["policy/grad_norm"] = update(
-            optimizers.policy,
-            lr=lr,
+        learners = [Learner(optimizers.policy, lr, "policy")]
+        if optimizers.critic is not None:
+            learners.append(Learner(optimizers.critic, cfg.value_lr, "critic"))
+        norms = update(
+            learners,
             max_grad_norm=cfg.adam.max_grad_norm,
             run=run,
             step=step,
             batch=batch.sequences,
         )
+        metrics["policy/grad_norm"] = norms[0]
         if optimizers.critic is not None:
-            metrics["value/grad_norm"] = update(
-                optimizers.critic,
-                lr=cfg.value_lr,
-                max_grad_norm=cfg.adam.max_grad_norm,
-                run=run,
-                step=step,
-                batch=batch.sequences,
-            )
-            metrics["value/lr"] = cfg.value_lr
+            metrics["value/grad_norm"], metrics["value/lr"] = norms[1], cfg.value_lr
         if networks.average is not None:
             weights = [p.detach() for p in networks.policy.model.parameters()]
             maths.ema_update_(networks.average, weights, decay=cfg.ema_decay)

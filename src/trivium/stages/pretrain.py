@@ -20,7 +20,7 @@ from trivium.runs.checkpoint import load_optimizer, optimizer_tensors
 from trivium.runs.directory import Run, open_run
 from trivium.stages.artifacts import write_model
 from trivium.stages.lm import backward_next_token, mean_next_token_loss
-from trivium.stages.optimise import adamw, update
+from trivium.stages.optimise import Learner, adamw, update
 from trivium.text import make_codec, open_stream
 
 END, PAD, USER, ASSISTANT = "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
@@ -99,8 +99,12 @@ def train(cfg: Pretrain, run: Run, world: World, compute: Compute) -> None:
         )
         warmup = warmup_then_constant(step, warmup_steps=cfg.warmup_steps)
         lr = cfg.lr * warmup * cosine_to(step, num_steps=cfg.num_steps)
-        norm = update(
-            optimizer, lr=lr, max_grad_norm=cfg.adam.max_grad_norm, run=run, step=step, batch=batch
+        (norm,) = update(
+            [Learner(optimizer, lr)],
+            max_grad_norm=cfg.adam.max_grad_norm,
+            run=run,
+            step=step,
+            batch=batch,
         )
         metrics = {
             "pretrain/loss": loss_sum / count,

@@ -1,14 +1,19 @@
 """Stage 2: learn from rankings which answer people like better.
 
 Ouyang et al. 2022, section 3.5, eq. 1 and C.2: the trunk of the SFT model with its unembedding
-removed and a scalar head read at the last token. All pairs of a prompt are one batch element with
-one forward pass per completion; the loss is the mean over its untied pairs, then over prompts, so
-that every prompt weighs the same whatever its K. Afterwards a bias makes demonstrations score 0 on
+removed and a scalar head read at the last token. All pairs of a ranking are one batch element with
+one forward pass per completion; the loss is the mean over its untied pairs, then over rankings, so
+that every ranking weighs the same whatever its K. Afterwards a bias makes demonstrations score 0 on
 average, and is folded into the head.
+
+In the paper one labeler ranks a prompt, and all its comparisons are one batch element. Where
+several labelers ranked a prompt, each of their rankings is an element of its own here: the prompt
+weighs as much as people looked at it, and labelers who disagree are not averaged before the loss
+sees them. Such rankings are not independent, so intervals draw prompts again, not rankings.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -40,9 +45,9 @@ from trivium.models.load import new_reward_model
 from trivium.rewards import read_out, score_sequences
 from trivium.runs.checkpoint import load_optimizer, optimizer_tensors
 from trivium.runs.directory import Run, open_run
-from trivium.stages import preflight
+from trivium.stages import preflight, sources
 from trivium.stages.artifacts import write_model
-from trivium.stages.optimise import adamw, update
+from trivium.stages.optimise import Learner, adamw, update
 from trivium.stages.reward_report import agreement_figures, heldout_figures, labeler_figures
 from trivium.stages.rows import (
     Rankings,
@@ -70,6 +75,7 @@ class Data:
         demonstration_rows: all of them, as they were read.
         rankings: every row as it was read, for the labelers' agreement.
         report: what became of the training rows.
+        other_reports: what became of the rows that are measured on, by their part of the data.
     """
 
     train: Rankings
@@ -79,18 +85,24 @@ class Data:
     demonstration_rows: list[Demonstration]
     rankings: list[Ranking]
     report: DataReport
+    other_reports: dict[str, DataReport]
 
 
 def run(cfg: Reward, out: Path, *, resume: bool = False) -> None:
     """Train a reward model into the run directory ``out``."""
     compute = compute_for(cfg.compute_dtype)
     with open_run(out, stage="reward", config=cfg, resume=resume) as run_:
+        cfg = replace(
+            cfg,
+            rankings=sources.kept(cfg.rankings, out, "rankings"),
+            demonstrations=sources.kept(cfg.demonstrations, out, "demonstrations"),
+        )
         torch.manual_seed(cfg.seed)
         train(cfg, run_, compute)
 
 
 def train(cfg: Reward, run: Run, compute: Compute) -> None:
-    """Shuffle prompts, score all completions, compare, update; then set the bias and measure."""
+    """Shuffle rankings, score all completions, compare, update; then set the bias and measure."""
     checkpoint = run.checkpoint
     if checkpoint:
         reward = load_reward_model(str(checkpoint.path / "reward"), compute)
@@ -153,27 +165,35 @@ def load_data(cfg: Reward, reward: RewardModel) -> Data:
     heldout = None if cfg.heldout is None else list(read_rankings(cfg.heldout))
     names = (cfg.rankings, cfg.heldout or "the held-out part")
     train, heldout = preflight.split_or_check(insiders, heldout, cfg.split, names=names)
-    train = [row for row in train if has_untied_pair(row)]
-    if not train:
+    if not any(map(has_untied_pair, train)):
         raise UserError(
             f"{cfg.rankings}: every ranking is one big tie, so there is no pair to learn from"
         )
-    trained_on = {prompt_key(row.prompt) for row in train}
-    strangers = [row for row in strangers if prompt_key(row.prompt) not in trained_on]
     encoded, report = _encode(cfg, reward, train)
     require_acceptable(report, stage="reward", accept=cfg.accept_affected)
+    known_prompts = set(encoded.prompt_keys)
+    measured, heldout_report = _encode(cfg, reward, heldout)
+    new = [row for row in strangers if prompt_key(row.prompt) not in known_prompts]
+    unseen, strangers_report = _encode(cfg, reward, new)
+    seen = tuple(row.id for row in strangers if prompt_key(row.prompt) in known_prompts)
     demonstrations = list(read_demonstrations(cfg.demonstrations))
     limits = Sampling(
         max_prompt_tokens=cfg.max_prompt_tokens, max_response_tokens=cfg.max_response_tokens
     )
+    sequences, demonstrations_report = encode_demonstrations(demonstrations, reward.codec, limits)
     return Data(
         train=encoded,
-        heldout=_encode(cfg, reward, [r for r in heldout if has_untied_pair(r)])[0],
-        strangers=_encode(cfg, reward, [r for r in strangers if has_untied_pair(r)])[0],
-        demonstrations=encode_demonstrations(demonstrations, reward.codec, limits)[0],
+        heldout=measured,
+        strangers=unseen,
+        demonstrations=sequences,
         demonstration_rows=demonstrations,
         rankings=rows,
         report=report,
+        other_reports={
+            "heldout": heldout_report,
+            "heldout_labelers": replace(strangers_report, dropped=strangers_report.dropped + seen),
+            "demonstrations": demonstrations_report,
+        },
     )
 
 
@@ -227,9 +247,8 @@ def learn(  # noqa: PLR0913 - the body of the loop, cut out to stay readable
         for i, s in zip(part, scores, strict=True):
             won, count = pairs_right(s.detach().cpu(), data.ranks[i])
             right, pairs = right + won, pairs + count
-    norm = update(
-        optimizer,
-        lr=lr,
+    (norm,) = update(
+        [Learner(optimizer, lr)],
         max_grad_norm=cfg.adam.max_grad_norm,
         run=run,
         step=step,
@@ -312,7 +331,8 @@ def finish(cfg: Reward, run: Run, reward: RewardModel, data: Data, compute: Comp
             "heldout": heldout_figures(saved, data.heldout, compute, seed=cfg.seed),
             "heldout_labelers": labeler_figures(saved, data.strangers, compute, seed=cfg.seed),
             "labeler_agreement": agreement_figures(data.rankings, seed=cfg.seed),
-            "data": preflight.data_figures(data.report),
+            "data": preflight.data_figures(data.report)
+            | {name: preflight.data_figures(one) for name, one in data.other_reports.items()},
         }
     )
 

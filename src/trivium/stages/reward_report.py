@@ -1,4 +1,8 @@
-"""What a reward model is worth: accuracy with intervals, beside the ruler and the labelers."""
+"""What a reward model is worth: accuracy with intervals, beside the ruler and the labelers.
+
+A prompt that several labelers ranked gives several rankings but was drawn once, so all intervals
+draw prompts, with all rankings of each.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,6 +17,7 @@ from trivium.evals import (
     correlation,
     labeler_agreement,
     longer_wins,
+    pair_outcomes,
     pair_probabilities,
 )
 from trivium.labels import Ranking
@@ -32,14 +37,15 @@ def heldout_figures(
         ([float(len(text)) for text in texts], ranks.tolist())
         for texts, ranks in zip(data.texts, data.ranks, strict=True)
     ]
-    by_gap = accuracy_by_gap(scored, seed=seed)
+    by_gap = accuracy_by_gap(scored, seed=seed, prompts=data.prompt_keys)
     probabilities, outcomes = pair_probabilities(scored, seed=seed)
     return {
         "pairs": sum(row.pairs for row in by_gap),
-        "prompts": len(data),
-        "accuracy": accuracy(scored, seed=seed).as_dict(),
+        "rankings": len(data),
+        "prompts": len(set(data.prompt_keys)),
+        "accuracy": accuracy(scored, seed=seed, prompts=data.prompt_keys).as_dict(),
         "by_rank_gap": [row.as_dict() for row in by_gap],
-        "longer_wins": longer_wins(lengths, seed=seed).as_dict(),
+        "longer_wins": longer_wins(lengths, seed=seed, prompts=data.prompt_keys).as_dict(),
         "score_length_correlation": correlation(
             [s for scores, _ in scored for s in scores], [n for row, _ in lengths for n in row]
         ),
@@ -55,9 +61,10 @@ def labeler_figures(
         return None
     scored = _scored(reward, data, compute)
     return {
-        "accuracy": accuracy(scored, seed=seed).as_dict(),
-        "pairs": sum(row.pairs for row in accuracy_by_gap(scored, seed=seed)),
-        "prompts": len(data),
+        "accuracy": accuracy(scored, seed=seed, prompts=data.prompt_keys).as_dict(),
+        "pairs": sum(len(pair_outcomes(scores, ranks)) for scores, ranks in scored),
+        "rankings": len(data),
+        "prompts": len(set(data.prompt_keys)),
     }
 
 
@@ -75,7 +82,7 @@ def agreement_figures(rows: Sequence[Ranking], *, seed: int) -> dict[str, float]
 
 
 def _scored(reward: RewardModel, data: Rankings, compute: Compute) -> list[Scored]:
-    """Scores and ranks of each prompt, of texts cut as in training."""
+    """Scores and ranks of each ranking, of texts cut as in training."""
     flat = score_sequences(reward, data.sequences, compute)
     return [
         ([flat[row] for row in data.rows(i)], ranks.tolist()) for i, ranks in enumerate(data.ranks)

@@ -9,9 +9,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from trivium.config import Sampling
-from trivium.data import DataReport
+from trivium.data import DataReport, prompt_key
 from trivium.errors import UserError
-from trivium.labels import Demonstration, Prompt, Ranking
+from trivium.labels import Demonstration, Prompt, Ranking, has_untied_pair
 from trivium.text import Codec, Sequences, encode_prompt, encode_response, from_lists
 
 Messages = list[dict[str, str]]
@@ -31,17 +31,18 @@ class Prompts:
 
 @dataclass(frozen=True, slots=True)
 class Rankings:
-    """Rankings ready for training. Completions of one prompt are consecutive sequences.
+    """Rankings ready for training. Completions of one ranking are consecutive sequences.
 
     Attributes:
-        sequences: every completion of every prompt, after its prompt.
-        starts: where each prompt's completions begin, and where the last one's end.
-        ranks: per prompt (K,) int64, 1 is best.
-        scores: per prompt the judge's (K,) scores, None where a row has none.
-        texts: per prompt the answers' texts.
-        prompts: per prompt its messages.
-        labelers: per prompt who ranked, None if unknown.
-        ids: per prompt its id.
+        sequences: every completion of every ranking, after its prompt.
+        starts: where each ranking's completions begin, and where the last one's end.
+        ranks: per ranking (K,) int64, 1 is best.
+        scores: per ranking the judge's (K,) scores, None where a row has none.
+        texts: per ranking the answers' texts.
+        prompts: per ranking its prompt's messages.
+        labelers: per ranking who ranked, None if unknown.
+        ids: per ranking its id.
+        prompt_keys: per ranking what it shares with other rankings of the same prompt.
     """
 
     sequences: Sequences
@@ -52,13 +53,14 @@ class Rankings:
     prompts: list[Messages]
     labelers: list[str | None]
     ids: list[str]
+    prompt_keys: list[str]
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def rows(self, prompt: int) -> range:
-        """Sequence numbers of one prompt's completions."""
-        return range(self.starts[prompt], self.starts[prompt + 1])
+    def rows(self, ranking: int) -> range:
+        """Sequence numbers of one ranking's completions."""
+        return range(self.starts[ranking], self.starts[ranking + 1])
 
 
 def messages_of(row: Prompt | Demonstration | Ranking) -> Messages:
@@ -114,6 +116,9 @@ def encode_rankings(
     prompts, responses, kept = [], [], []
     truncated, dropped = [], []
     for row in rows:
+        if not has_untied_pair(row):
+            dropped.append(row.id)
+            continue
         prompt = encode_prompt(codec, messages_of(row), where=row.id)
         if len(prompt) > max_prompt_tokens:
             dropped.append(row.id)
@@ -134,6 +139,7 @@ def encode_rankings(
         prompts=[messages_of(row) for row in kept],
         labelers=[row.labeler for row in kept],
         ids=[row.id for row in kept],
+        prompt_keys=[prompt_key(row.prompt) for row in kept],
     )
     report = DataReport(
         kept=len(kept) - len(truncated), truncated=tuple(truncated), dropped=tuple(dropped)

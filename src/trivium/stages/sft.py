@@ -7,7 +7,7 @@ from (C.3).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -28,12 +28,17 @@ from trivium.models import (
 )
 from trivium.rewards import score_texts
 from trivium.rollouts import generate
-from trivium.runs.checkpoint import load_optimizer, optimizer_tensors
+from trivium.runs.checkpoint import (
+    global_generators,
+    load_global_generators,
+    load_optimizer,
+    optimizer_tensors,
+)
 from trivium.runs.directory import Run, open_run
-from trivium.stages import preflight
+from trivium.stages import preflight, sources
 from trivium.stages.artifacts import write_model
 from trivium.stages.lm import backward_next_token, mean_next_token_loss
-from trivium.stages.optimise import adamw, update
+from trivium.stages.optimise import Learner, adamw, update
 from trivium.stages.rows import (
     encode_demonstrations,
     encode_prompts,
@@ -59,6 +64,7 @@ def run(cfg: SFT, out: Path, *, resume: bool = False) -> None:
     """Train on demonstrations into the run directory ``out``."""
     compute = compute_for(cfg.compute_dtype)
     with open_run(out, stage="sft", config=cfg, resume=resume) as run_:
+        cfg = replace(cfg, demonstrations=sources.kept(cfg.demonstrations, out, "demonstrations"))
         torch.manual_seed(cfg.seed)
         train(cfg, run_, compute)
 
@@ -83,7 +89,7 @@ def train(cfg: SFT, run: Run, compute: Compute) -> None:
     if checkpoint:
         tensors = checkpoint.tensors()
         load_optimizer(optimizer, tensors, "optimizer")
-        torch.set_rng_state(tensors["generator"])
+        load_global_generators(tensors)
         first_step, state = checkpoint.step, checkpoint.state
         epochs, done = list(state["epochs"]), dict(state["done"])
         if data.stream is not None:
@@ -109,8 +115,7 @@ def train(cfg: SFT, run: Run, compute: Compute) -> None:
             run.save(
                 step + 1,
                 write_models=lambda folder: save_policy(policy, folder / "policy", stage="sft"),
-                tensors=optimizer_tensors(optimizer, "optimizer")
-                | {"generator": torch.get_rng_state()},
+                tensors=optimizer_tensors(optimizer, "optimizer") | global_generators(),
                 state={
                     "epochs": epochs,
                     "done": done,
@@ -220,8 +225,12 @@ def learn(  # noqa: PLR0913 - the body of the loop, cut out to stay readable
         )
         metrics["sft/ptx_loss"] = mix_sum / mix_count
     policy.model.eval()
-    norm = update(
-        optimizer, lr=lr, max_grad_norm=cfg.adam.max_grad_norm, run=run, step=step, batch=batch
+    (norm,) = update(
+        [Learner(optimizer, lr)],
+        max_grad_norm=cfg.adam.max_grad_norm,
+        run=run,
+        step=step,
+        batch=batch,
     )
     return metrics | {"sft/lr": lr, "sft/grad_norm": norm}
 

@@ -39,7 +39,7 @@ class Codec:
         end_id: the token that ends an assistant's turn under the template (mostly EOS).
         bos_id: the tokenizer's BOS, None if it has none.
         reserved: ids that only the template may write, never the text of a message.
-        hash: identifies template, special tokens and the ids they lead to.
+        hash: identifies template, special tokens, the vocabulary in its order, and a probe's ids.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -64,7 +64,10 @@ def make_codec(tokenizer: PreTrainedTokenizerBase) -> Codec:
         tokenizer.chat_template = _plain_template(tokenizer)
     end_id = _end_of_turn(tokenizer)
     probe = [*_render_ids(tokenizer, _PROBE), end_id]
-    parts = [tokenizer.chat_template, str(tokenizer.eos_token), str(probe), str(len(tokenizer))]
+    ids = tokenizer.get_vocab()
+    # In the order of the ids: for 49k tokens a third of the time that writing the ids would take.
+    vocabulary = sorted(ids, key=ids.__getitem__)
+    parts = [tokenizer.chat_template, str(tokenizer.eos_token), str(probe), *vocabulary]
     digest = hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:16]
     # A tokenizer may write `unk` for what it can't spell, and any token may serve as padding.
     harmless = {tokenizer.unk_token_id, tokenizer.pad_token_id} - {end_id, tokenizer.eos_token_id}

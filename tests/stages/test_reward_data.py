@@ -1,0 +1,103 @@
+"""What a reward model learns from: every row accounted for, and what the intervals draw."""
+
+import json
+
+import pytest
+
+from trivium.config import Reward, Split
+from trivium.errors import UserError
+from trivium.models.load import new_reward_model
+from trivium.stages.reward import load_data
+from trivium.stages.reward_report import heldout_figures, labeler_figures
+
+TOPICS = [
+    *("apples", "bread", "chess", "dust", "elms", "frogs", "glass", "hats", "ink", "jazz"),
+    *("kites", "lamps", "moss", "nuts", "owls", "pears", "quilts", "rain", "salt", "trains"),
+]
+
+
+@pytest.fixture(scope="module")
+def reward(model_folder, cpu):
+    return new_reward_model(str(model_folder()), cpu, seed=5)
+
+
+def ranking(name: str, topic: str, ranks=(2, 1, 3), *, labeler: str = "lee", answer: str = "No."):
+    texts = [answer, f"Yes, {topic}.", "?"]
+    return {
+        "id": name,
+        "prompt": [{"role": "user", "content": f"Tell me about {topic}."}],
+        "completions": [{"text": t, "rank": r} for t, r in zip(texts, ranks, strict=True)],
+        "labeler": labeler,
+    }
+
+
+def load(reward, folder, rows, heldout, **changes):
+    demonstrations = [
+        {"id": "short", "prompt": "Say yes.", "completion": "Yes."},
+        {"id": "endless", "prompt": "Say yes.", "completion": "yes " * 100},
+    ]
+    files = {"rankings": rows, "heldout": heldout, "demonstrations": demonstrations}
+    for name, content in files.items():
+        lines = "".join(json.dumps(row) + "\n" for row in content)
+        (folder / f"{name}.jsonl").write_text(lines)
+    cfg = Reward(
+        model="none",
+        **{name: str(folder / f"{name}.jsonl") for name in files},
+        split=Split(heldout_fraction=0.0),
+        max_prompt_tokens=64,
+        max_response_tokens=32,
+        **{"accept_affected": True, **changes},
+    )
+    return load_data(cfg, reward)
+
+
+def test_every_row_is_kept_cut_or_dropped_by_name(reward, tmp_path):
+    rows = [
+        ranking("good", "apples"),
+        ranking("tied", "bread", (1, 1, 1)),
+        ranking("cut", "chess", answer="word " * 60),
+        ranking("endless", "dust " * 80),
+        ranking("seen", "apples", labeler="new"),
+        ranking("fresh", "elms", labeler="new"),
+        ranking("fresh and tied", "frogs", (2, 2, 2), labeler="new"),
+        ranking("after a tie", "bread", labeler="new"),  # nobody trains on that prompt
+    ]
+    heldout = [ranking("a", "glass"), ranking("b", "hats", (1, 1, 1))]
+    data = load(reward, tmp_path, rows, heldout, heldout_labelers=("new",))
+    assert data.train.ids == ["good", "cut"]
+    assert (data.report.kept, data.report.truncated) == (1, ("cut",))
+    assert data.report.dropped == ("tied", "endless")
+    found = {
+        name: (one.kept, one.truncated, one.dropped) for name, one in data.other_reports.items()
+    }
+    assert found == {
+        "heldout": (1, (), ("b",)),
+        "heldout_labelers": (2, (), ("fresh and tied", "seen")),
+        "demonstrations": (1, (), ("endless",)),
+    }
+    assert data.strangers.ids == ["fresh", "after a tie"]
+
+
+def test_ties_beyond_one_in_a_hundred_need_acceptance(reward, tmp_path):
+    rows = [ranking("good", "apples"), ranking("tied", "bread", (1, 1, 1))]
+    with pytest.raises(UserError, match=r"1 dropped of 2 .*tied"):
+        load(reward, tmp_path, rows, [ranking("a", "glass")], accept_affected=False)
+
+
+def test_labelers_who_rank_a_prompt_again_make_no_interval_narrower(reward, cpu, tmp_path):
+    """Each held-out ranking three times, by three labelers: as many prompts, the same intervals."""
+    orders = [(2, 1, 3), (1, 2, 3), (3, 2, 1), (1, 3, 2)]
+    once = [ranking(f"{topic}", topic, orders[i % 4]) for i, topic in enumerate(TOPICS) if i]
+    thrice = [{**row, "labeler": who} for who in ("lee", "kim", "ann") for row in once]
+    train = [ranking("train", TOPICS[0])]
+    one, three = (load(reward, tmp_path, train, rows).heldout for rows in (once, thrice))
+    assert (len(one), len(three)) == (19, 57)
+    figures, again = (heldout_figures(reward, part, cpu, seed=0) for part in (one, three))
+    for name in ("accuracy", "longer_wins", "prompts"):
+        assert again[name] == figures[name]
+    assert (again["rankings"], again["pairs"]) == (57, 3 * figures["pairs"])
+    assert figures["accuracy"]["low"] < figures["accuracy"]["high"]
+    for gap, same in zip(figures["by_rank_gap"], again["by_rank_gap"], strict=True):
+        assert same == gap | {"pairs": 3 * gap["pairs"]}
+    figures, again = (labeler_figures(reward, part, cpu, seed=0) for part in (one, three))
+    assert again["accuracy"] == figures["accuracy"]
