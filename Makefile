@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart test test-browser test-postgres learn check fmt docs bench clean
+.PHONY: setup quickstart test test-browser test-postgres learn check fmt docs bench bench-peers clean
 
 # Two tests at a time, one thread each.
 test test-browser check: export OMP_NUM_THREADS := 1
@@ -22,7 +22,18 @@ check:      setup
 	$(BIN)/python docs/generate.py --check
 fmt:        setup ; $(BIN)/ruff format . && $(BIN)/ruff check --fix .
 docs:       setup ; $(BIN)/python docs/generate.py
-bench:      setup ; $(BIN)/trivium run tiny_cpu --out build/bench-$$(date +%Y%m%d-%H%M%S)
+# MODEL: a folder with SmolLM2-135M-Instruct. The peers live in environments of their own.
+MODEL ?= HuggingFaceTB/SmolLM2-135M-Instruct
+PEERS := build/peers
+bench-peers: $(PEERS)/trl-1.12.0/installed $(PEERS)/trl/installed
+bench:      setup bench-peers
+	$(BIN)/python benchmarks/bench.py --model $(MODEL) --python trl-1.12.0=$(PEERS)/trl-1.12.0/bin/python trl=$(PEERS)/trl/bin/python
+$(PEERS)/trl-1.12.0/installed: PEER := trl==1.12.0
+$(PEERS)/trl/installed: PEER := trl==1.16.0
+$(PEERS)/%/installed:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install -q torch==2.13.0 && $(@D)/bin/pip install -q $(PEER) torch==2.13.0
+	touch $@
 clean: ; rm -rf .venv build dist .ruff_cache .hypothesis src/*.egg-info
 
 # The stamp is written last, so that an installation that broke off is done again.

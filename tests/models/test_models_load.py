@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from trivium.config import Sampling
 from trivium.errors import UserError
 from trivium.models import load_policy, load_reward_model, resolve, response_logprobs
+from trivium.models.forward import hidden_states
 from trivium.models.load import new_reward_model
 from trivium.models.save import save_policy, save_reward_model
 from trivium.rollouts import generate
@@ -93,6 +94,23 @@ def test_a_saved_policy_is_a_plain_folder(model_folder, cpu, tmp_path, architect
         "template_hash": policy.codec.hash,
     }
     assert load_policy(str(tmp_path), cpu).codec.hash == policy.codec.hash
+
+
+def test_the_embedding_of_a_pad_token_is_trained_too(copied, cpu):
+    """Where pad is EOS, as in SmolLM2, transformers alone gives EOS's row no gradient."""
+    folder = copied()
+    config = json.loads((folder / "config.json").read_text())
+    pad = 5
+    (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": pad}))
+    batch = from_lists([[3, pad, 4]], [[pad, 6]])
+    for reader in (load_policy, lambda place, cpu: new_reward_model(place, cpu, seed=0)):
+        model = reader(str(folder), cpu).model
+        hidden_states(model, batch, cpu).square().sum().backward()
+        row = model.get_input_embeddings().weight.grad[pad]
+        assert row.abs().sum() > 0
+    plain = AutoModelForCausalLM.from_pretrained(folder)
+    plain.model(torch.tensor([[3, pad, 4, pad, 6]])).last_hidden_state.square().sum().backward()
+    assert plain.get_input_embeddings().weight.grad[pad].abs().sum() == 0
 
 
 def test_a_run_directory_stands_for_its_model(model_folder, tmp_path):

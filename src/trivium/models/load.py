@@ -146,6 +146,7 @@ def new_reward_model(place: str, compute: Compute, *, seed: int) -> RewardModel:
     config = policy.model.config
     config.num_labels = 1
     model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    _train_every_row(model)
     model.base_model.load_state_dict(policy.model.base_model.state_dict())
     head = _scalar_head(model)
     generator = torch.Generator().manual_seed(seed)
@@ -195,6 +196,16 @@ def _reachable(place: str) -> str:
     return found if Path(found).exists() else locate(found, "config.json", "model")
 
 
+def _train_every_row(model: PreTrainedModel) -> None:
+    """transformers gives the pad token's embedding no gradient, which is EOS where pad is EOS.
+
+    Batches here have no padding, so every row is there to be trained.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            module.padding_idx = None
+
+
 def _from_pretrained(auto: type, folder: str, place: str) -> PreTrainedModel:
     """Load strictly: a weight that is missing or of another shape is an error, not a warning."""
     try:
@@ -214,6 +225,7 @@ def _from_pretrained(auto: type, folder: str, place: str) -> PreTrainedModel:
             f"{place}: {len(lost)} weights are missing or misshapen ({lost[0]}); "
             f"they would be random, so this folder can't be used as {auto.__name__}"
         )
+    _train_every_row(model)
     return model
 
 
