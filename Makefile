@@ -2,17 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart test test-browser test-postgres learn check fmt docs bench clean
+.PHONY: setup quickstart test test-browser test-postgres test-load learn check fmt docs bench
+.PHONY: bench-labeling clean
 
 # Two tests at a time, one thread each.
-test test-browser check: export OMP_NUM_THREADS := 1
+test test-browser test-postgres test-load check: export OMP_NUM_THREADS := 1
 
 setup: .venv/installed
 
 quickstart: setup ; $(BIN)/trivium quickstart
-test:       setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not learn and not browser and not postgres"
+test:       setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not learn and not browser and not postgres and not load"
 test-browser: setup ; $(BIN)/python -m pytest -m browser tests/web
-test-postgres: setup ; $(BIN)/python -m pip install -q -c constraints.txt -e '.[postgres]' && $(BIN)/python -m pytest -m postgres
+test-postgres: setup .venv/postgres ; $(BIN)/python -m pytest -m "postgres and not load"
+test-load:  setup ; $(BIN)/python -m pytest -m "load and not postgres"
 learn:      setup ; $(BIN)/python -m pytest -m learn
 check:      setup
 	$(BIN)/ruff check .
@@ -23,6 +25,9 @@ check:      setup
 fmt:        setup ; $(BIN)/ruff format . && $(BIN)/ruff check --fix .
 docs:       setup ; $(BIN)/python docs/generate.py
 bench:      setup ; $(BIN)/trivium run tiny_cpu --out build/bench-$$(date +%Y%m%d-%H%M%S)
+bench-labeling: setup .venv/postgres
+	$(BIN)/python benchmarks/labeling_load.py
+	$(BIN)/python benchmarks/labeling_load.py --postgres
 clean: ; rm -rf .venv build dist .ruff_cache .hypothesis src/*.egg-info
 
 # The stamp is written last, so that an installation that broke off is done again.
@@ -30,4 +35,8 @@ clean: ; rm -rf .venv build dist .ruff_cache .hypothesis src/*.egg-info
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+.venv/postgres: .venv/installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[postgres]'
 	touch $@

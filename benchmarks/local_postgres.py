@@ -74,7 +74,8 @@ def running(*, sync: bool = True) -> Iterator[str]:
             _make_database(home, server, log)
             yield f"postgresql://{DATABASE}@/{DATABASE}?host={home}"
         finally:
-            server.send_signal(signal.SIGINT)  # SIGTERM would wait for clients to go
+            # SIGTERM would wait for clients to go; what is thrown away needs no checkpoint.
+            server.send_signal(signal.SIGINT if sync else signal.SIGQUIT)
             _stop(server)
     finally:
         shutil.rmtree(home, ignore_errors=True)
