@@ -2,17 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart test test-browser test-postgres learn check fmt docs bench bench-peers clean
+.PHONY: setup quickstart test test-browser test-postgres test-load learn check fmt docs bench
+.PHONY: bench-peers bench-labeling clean
 
 # Two tests at a time, one thread each.
-test test-browser check: export OMP_NUM_THREADS := 1
+test test-browser test-postgres test-load check: export OMP_NUM_THREADS := 1
 
 setup: .venv/installed
 
 quickstart: setup ; $(BIN)/trivium quickstart
-test:       setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not learn and not browser and not postgres"
+test:       setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not learn and not browser and not postgres and not load"
 test-browser: setup ; $(BIN)/python -m pytest -m browser tests/web
-test-postgres: setup ; $(BIN)/python -m pip install -q -c constraints.txt -e '.[postgres]' && $(BIN)/python -m pytest -m postgres
+test-postgres: setup .venv/postgres ; $(BIN)/python -m pytest -m "postgres and not load"
+test-load:  setup ; $(BIN)/python -m pytest -m "load and not postgres"
 learn:      setup ; $(BIN)/python -m pytest -m learn
 check:      setup
 	$(BIN)/ruff check .
@@ -34,6 +36,9 @@ $(PEERS)/%/installed:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install -q torch==2.13.0 && $(@D)/bin/pip install -q $(PEER) torch==2.13.0
 	touch $@
+bench-labeling: setup .venv/postgres
+	$(BIN)/python benchmarks/labeling_load.py
+	$(BIN)/python benchmarks/labeling_load.py --postgres
 clean: ; rm -rf .venv build dist .ruff_cache .hypothesis src/*.egg-info
 
 # The stamp is written last, so that an installation that broke off is done again.
@@ -41,4 +46,8 @@ clean: ; rm -rf .venv build dist .ruff_cache .hypothesis src/*.egg-info
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+.venv/postgres: .venv/installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[postgres]'
 	touch $@

@@ -1,7 +1,9 @@
 """Tiny tokenizers and models for the rooms that need one: random weights, milliseconds a pass."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
+from shutil import copyfile
 
 import pytest
 
@@ -139,3 +141,58 @@ def cpu():
     from trivium.models import Compute
 
     return Compute(device=torch.device("cpu"), dtype=torch.float32)
+
+
+@pytest.fixture(scope="session")
+def new_postgres_database(tmp_path_factory) -> Iterator[Callable[[], str]]:
+    """Return a function that makes a store with nothing in it, in PostgreSQL, and gives its URL."""
+    import local_postgres
+    import psycopg
+    from sqlalchemy import make_url
+
+    from trivium.store.database import close_store, open_store
+
+    made = count()
+    try:
+        server = local_postgres.programs()
+    except local_postgres.NoServer as error:
+        pytest.exit(str(error), returncode=2)
+    assert server.is_dir()
+    with local_postgres.running(sync=False) as template:
+        url = make_url(template)
+        close_store(open_store(template, journal=tmp_path_factory.mktemp("empty") / "journal"))
+
+        def new() -> str:
+            name = f"store_{next(made)}"
+            there = {"host": url.query["host"], "user": url.username, "dbname": "postgres"}
+            with psycopg.connect(**there, autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name} TEMPLATE {url.database}")
+            return url.set(database=name).render_as_string(hide_password=False)
+
+        yield new
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def backend(request) -> str:
+    """Return the kind of database: tests of a store run on both."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory) -> Path:
+    """A migrated database to copy: quicker than migrating one for each test."""
+    from trivium.store.database import close_store, open_store
+
+    path = tmp_path_factory.mktemp("empty") / "labels.db"
+    close_store(open_store(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture
+def new_url(backend, request, tmp_path) -> Callable[[str], str]:
+    """Return a function from a name to the URL of a store with nothing in it."""
+    if backend == "postgres":
+        new_database = request.getfixturevalue("new_postgres_database")
+        return lambda name: new_database()
+    empty = request.getfixturevalue("empty_database")
+    return lambda name: f"sqlite:///{copyfile(empty, tmp_path / f'{name}.db')}"

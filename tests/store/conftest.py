@@ -3,8 +3,6 @@
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from shutil import copyfile
 
 import pytest
 
@@ -116,24 +114,13 @@ class Bench:
         )
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory) -> Path:
-    """A migrated database to copy: quicker than migrating one for each test."""
-    path = tmp_path_factory.mktemp("empty") / "labels.db"
-    close_store(open_store(f"sqlite:///{path}"))
-    return path
-
-
 @pytest.fixture
-def new_store(empty_database, tmp_path) -> Iterator[Callable[..., Store]]:
-    """Return a function that opens a store of a given name; the same name, the same file."""
+def new_store(new_url, tmp_path) -> Iterator[Callable[..., Store]]:
+    """Return a function that opens a new store of a given name, its journal in `tmp_path`."""
     opened: list[Store] = []
 
     def open_named(name: str = "labels") -> Store:
-        path = tmp_path / f"{name}.db"
-        if not path.exists():
-            copyfile(empty_database, path)
-        opened.append(open_store(f"sqlite:///{path}"))
+        opened.append(open_store(new_url(name), journal=tmp_path / f"{name}.journal.jsonl"))
         return opened[-1]
 
     yield open_named
@@ -142,9 +129,11 @@ def new_store(empty_database, tmp_path) -> Iterator[Callable[..., Store]]:
 
 
 @pytest.fixture
-def bench(new_store) -> Bench:
+def bench(new_store) -> Iterator[Bench]:
     """An empty store."""
-    return Bench(new_store())
+    made = Bench(new_store())
+    yield made
+    close_store(made.store)  # a test may have opened it again
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import random
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from trivium.store.reconcile import read_line
 from trivium.store.schema import labels
 
 WRITER = Path(__file__).with_name("writer.py")
+ON_SQLITE = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 
 def ids_in_database(store):
@@ -40,9 +42,13 @@ def label_some(bench, count):
         bench.rank(person, bench.lease(person))
 
 
+def url_of(store):
+    return store.engine.url.render_as_string(hide_password=False)
+
+
 def reopened(bench):
     close_store(bench.store)
-    bench.store = open_store(f"sqlite:///{bench.store.engine.url.database}")
+    bench.store = open_store(url_of(bench.store), journal=bench.store.journal)
     return bench.store
 
 
@@ -55,7 +61,8 @@ def test_killed_at_any_moment_every_acknowledged_label_is_there_once(bench):
     close_store(bench.store)
     acknowledged: list[str] = []
     for _ in range(5):
-        command = [sys.executable, WRITER, str(bench.store.engine.url.database), *map(str, people)]
+        where = [url_of(bench.store), str(bench.store.journal)]
+        command = [sys.executable, WRITER, *where, *map(str, people)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
             acknowledged += [writer.stdout.readline().strip() for _ in range(rng.randint(2, 9))]
             time.sleep(rng.uniform(0.0, 0.03))
@@ -110,6 +117,7 @@ def test_a_lost_journal_is_written_again(bench):
     assert reopened(bench).journal.read_bytes() == whole
 
 
+@ON_SQLITE
 def test_a_lost_database_is_made_from_the_journal(bench):
     label_some(bench, 3)
     before, whole = ids_in_database(bench.store), bench.store.journal.read_bytes()
@@ -122,6 +130,7 @@ def test_a_lost_database_is_made_from_the_journal(bench):
     assert maintenance.verify(store).good
 
 
+@ON_SQLITE
 def test_a_database_from_a_backup_gets_back_what_was_done_since(bench, tmp_path):
     label_some(bench, 2)
     bench.store = reopened(bench)  # the mark says: both agree up to here
@@ -135,6 +144,19 @@ def test_a_database_from_a_backup_gets_back_what_was_done_since(bench, tmp_path)
     store = reopened(bench)
     assert ids_in_database(store) == before
     assert maintenance.verify(store).good
+
+
+@ON_SQLITE
+def test_backup_is_a_whole_database_taken_while_others_write(bench, tmp_path):
+    label_some(bench, 1)
+    maintenance.backup(bench.store, tmp_path / "copy.db")
+    label_some(bench, 1)
+    with sqlite3.connect(tmp_path / "copy.db") as copy:
+        assert copy.execute("SELECT count(*) FROM labels").fetchone() == (1,)
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    copy.close()
+    with pytest.raises(UserError, match="is there already"):
+        maintenance.backup(bench.store, tmp_path / "copy.db")
 
 
 def test_two_processes_append_every_line_once(bench):
@@ -156,6 +178,7 @@ def file_limit():
     signal.signal(signal.SIGXFSZ, handler)
 
 
+@ON_SQLITE
 def test_a_full_disk_for_the_journal_refuses_and_keeps_all(bench, file_limit):
     label_some(bench, 2)
     person, name = bench.person(), str(uuid.uuid4())
@@ -181,6 +204,7 @@ def ids_in_journal_after(path, offset):
     return [json.loads(line)["submission_id"] for line in path.read_bytes()[offset:].splitlines()]
 
 
+@ON_SQLITE
 def test_a_full_disk_for_the_database_refuses_and_keeps_all(bench, file_limit):
     label_some(bench, 2)
     before = ids_in_database(bench.store)

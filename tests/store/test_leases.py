@@ -2,9 +2,7 @@
 
 import threading
 from collections import Counter
-from pathlib import Path
-from shutil import copyfile
-from tempfile import TemporaryDirectory
+from itertools import count
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,7 +19,7 @@ from hypothesis.stateful import (
 from trivium.errors import UserError
 from trivium.labels import Message, Prompt
 from trivium.store import leases, tasks
-from trivium.store.database import close_store, open_store, reading, writing
+from trivium.store.database import close_store, reading, writing
 from trivium.store.leases import NoTask
 from trivium.store.schema import answers, assignments, labels
 from trivium.store.schema import tasks as tasks_table
@@ -241,22 +239,17 @@ def test_threads_never_take_more_than_is_needed(bench):
 class LeaseMachine(RuleBasedStateMachine):
     """Leases, drafts, submits, skips and time, in any order; the rows must stay true."""
 
-    empty: Path
-    bench_type: type
+    new_bench: staticmethod
     people = Bundle("people")
     desks = Bundle("desks")
 
     @initialize()
     def open(self):
-        self.folder = TemporaryDirectory()
-        path = Path(self.folder.name) / "labels.db"
-        copyfile(self.empty, path)
-        self.bench = self.bench_type(open_store(f"sqlite:///{path}"))
+        self.bench = self.new_bench()
         self.bench.rules(quarantine_skips=3)
 
     def teardown(self):
         close_store(self.bench.store)
-        self.folder.cleanup()
 
     @rule(target=people)
     def hire(self):
@@ -326,9 +319,9 @@ class LeaseMachine(RuleBasedStateMachine):
             assert live + done <= task.need
 
 
-def test_the_lease_keeps_its_laws(empty_database, bench):
-    LeaseMachine.empty = empty_database
-    LeaseMachine.bench_type = type(bench)
+def test_the_lease_keeps_its_laws(make_bench):
+    numbers = count()
+    LeaseMachine.new_bench = staticmethod(lambda: make_bench(f"machine-{next(numbers)}"))
     run_state_machine_as_test(
         LeaseMachine,
         settings=settings(

@@ -202,20 +202,6 @@ def test_verify_finds_what_is_wrong(bench):
     assert found.torn
 
 
-def test_backup_is_a_whole_database_taken_while_others_write(bench, tmp_path):
-    import sqlite3
-
-    one_answered(bench)
-    maintenance.backup(bench.store, tmp_path / "copy.db")
-    one_answered(bench)
-    with sqlite3.connect(tmp_path / "copy.db") as copy:
-        assert copy.execute("SELECT count(*) FROM labels").fetchone() == (1,)
-        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    copy.close()
-    with pytest.raises(UserError, match="is there already"):
-        maintenance.backup(bench.store, tmp_path / "copy.db")
-
-
 def test_the_detail_of_a_task_shows_models_and_labels_to_admins(bench):
     _, task, _, receipt = one_answered(bench)
     found = tasks.find_task(bench.store, task)

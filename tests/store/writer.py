@@ -2,14 +2,15 @@
 
 import sys
 import uuid
+from pathlib import Path
 
 from trivium.labels import Judgement, RankingSheet
 from trivium.store import leases, submit
 from trivium.store.database import open_store
 
 
-def main(path: str, people: list[int]) -> None:
-    store = open_store(f"sqlite:///{path}")
+def main(url: str, journal: str, people: list[int]) -> None:
+    store = open_store(url, journal=Path(journal))
     while True:
         for person in people:
             lease = leases.lease_next(store, person)
@@ -24,4 +25,4 @@ def main(path: str, people: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], [int(word) for word in sys.argv[2:]])
+    main(sys.argv[1], sys.argv[2], [int(word) for word in sys.argv[3:]])

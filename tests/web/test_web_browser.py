@@ -24,9 +24,10 @@ DESK = {"viewport": {"width": 1366, "height": 860}}
 def chromium() -> str:
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
-        pytest.fail(
+        pytest.exit(
             "no browser: expected Chromium on the PATH; install the package `chromium` of your "
-            "system, or set CHROMIUM to the program"
+            "system, or set CHROMIUM to the program",
+            returncode=2,
         )
     return path
 

@@ -8,7 +8,7 @@ lock, which wakes the next one at once, where SQLite would have it sleep and loo
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -46,7 +46,11 @@ class Store:
 
 
 def open_store(
-    url: str = "sqlite:///labels.db", *, journal: Path | None = None, create: bool = True
+    url: str = "sqlite:///labels.db",
+    *,
+    journal: Path | None = None,
+    create: bool = True,
+    mend: bool = True,
 ) -> Store:
     """Open a store: make it if it isn't there, bring its tables up to date, mend what a crash left.
 
@@ -55,6 +59,8 @@ def open_store(
         journal: where the journal lies; None: beside the SQLite file, under its name with
             .journal.jsonl; for PostgreSQL under the database's name in the working directory.
         create: make the file if it isn't there.
+        mend: make journal and database agree; False for who only reads, and maybe doesn't know
+            where the journal lies.
 
     Raises:
         UserError: the URL or the file isn't one of a store, or it can't be written, or it isn't
@@ -69,7 +75,10 @@ def open_store(
     store = _connected(parsed, _journal_path(parsed) if journal is None else journal)
     with explained(store):
         upgrade.upgrade(store)
-    reconcile.reconcile(store)
+        if is_file:
+            _use_wal(store)
+    if mend:
+        reconcile.reconcile(store)
     return store
 
 
@@ -143,6 +152,8 @@ def _parsed(url: str) -> URL:
         case "sqlite":
             if not parsed.database or parsed.database == ":memory:":
                 raise UserError(f"{url}: expected a file, as in sqlite:///labels.db")
+            if parsed.query:
+                raise UserError(f"{url}: expected nothing after the file's name; leave ?... out")
             if not Path(parsed.database).absolute().parent.is_dir():
                 folder = Path(parsed.database).absolute().parent
                 raise UserError(f"{url}: the folder {folder} isn't there; make it first")
@@ -160,7 +171,7 @@ def _journal_path(url: URL) -> Path:
 
 
 def _connected(url: URL, journal: Path) -> Store:
-    shown = url.render_as_string(hide_password=True)
+    shown = url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
     if url.get_backend_name() == "postgresql":
         try:
             engine = create_engine(url, pool_size=20, max_overflow=30, pool_pre_ping=True)
@@ -180,10 +191,17 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # `_begin_sqlite` begins, not the driver
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")  # first: the others may have to wait
-    cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _use_wal(store: Store) -> None:
+    """Turn the write-ahead log on; the file remembers it. Only in a file that is known to be ours:
+    another program's is left as it was.
+    """
+    with closing(store.engine.raw_connection()) as connection:
+        connection.cursor().execute("PRAGMA journal_mode=WAL").close()
 
 
 def _begin_sqlite(connection: Connection) -> None:

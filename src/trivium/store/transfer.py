@@ -173,7 +173,7 @@ def standing_lines(url: str) -> Iterator[LabelLine]:
     Raises:
         UserError: it isn't there, or can't be opened.
     """
-    store = open_store(url, create=False)
+    store = open_store(url, create=False, mend=False)
     try:
         with reading(store) as connection:
             for _, line in records.lines_of(connection, _STANDING):

@@ -1,0 +1,120 @@
+"""`trivium label` when something is missing or wrong: one line, exit code 2, nothing written."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from trivium.cli import main
+
+COMMANDS = {
+    "serve": [],
+    "invite": [],
+    "import": ["candidates.jsonl"],
+    "export": ["--out", "labels.jsonl"],
+    "verify": [],
+    "stats": [],
+    "backup": ["copy.db"],
+    "generate": ["--model", "runs/sft", "--out", "runs/answers"],
+}
+WITHOUT = """
+import json, sys
+from pathlib import Path
+for module in ("alembic argon2 evalica fastapi markdown_it multipart python_multipart nh3 pandas "
+               "sqlalchemy starlette uvicorn").split():
+    sys.modules[module] = None  # as if it were not installed
+from trivium.cli import main
+print(json.dumps([main(words) for words in json.loads(sys.argv[1])]))
+"""
+READ = """
+from trivium.errors import UserError
+from trivium.stages import sources
+try:
+    sources.kept("sqlite:///labels.db", Path("run"), "rankings")
+except UserError as error:
+    print(error)
+"""
+
+
+def run(folder, *words, script=WITHOUT):
+    return subprocess.run(
+        [sys.executable, "-c", script, *words],
+        cwd=folder,
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_without_the_extra_one_line_says_what_to_install(tmp_path):
+    (tmp_path / "candidates.jsonl").write_text('{"id":"a","prompt":"?","completions":["a","b"]}\n')
+    before = set(tmp_path.rglob("*"))
+    commands = [["label", verb, *words] for verb, words in COMMANDS.items()]
+    done = run(tmp_path, json.dumps(commands))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [2] * len(commands)
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(commands)
+    assert all("pip install 'trivium[label]'" in line for line in lines)
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_training_from_a_store_without_the_extra_says_it_too(tmp_path):
+    script = WITHOUT.partition("from trivium.cli")[0] + READ
+    done = run(tmp_path, script=script)
+    assert done.returncode == 0, done.stderr
+    assert "pip install 'trivium[label]'" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_psycopg_one_line_says_what_to_install(tmp_path):
+    script = "import sys; sys.modules['psycopg'] = None\nfrom trivium.cli import main\n"
+    script += "sys.exit(main(sys.argv[1:]))"
+    done = run(tmp_path, "label", "stats", "--db", "postgresql://u@h/n", script=script)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'trivium[label,postgres]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("labels.db", "expected a URL such as sqlite:///labels.db"),
+        ("", "expected a URL such as sqlite:///labels.db"),
+        ("sqlite://", "expected a file"),
+        ("sqlite:///:memory:", "expected a file"),
+        ("sqlite:///labels.db?mode=ro", "expected nothing after the file's name"),
+        ("sqlite:///nowhere/labels.db", "isn't there; make it first"),
+        ("sqlite:///notes.txt", "file is not a database"),
+        ("sqlite:///folder", "can't be used as a database"),
+        ("sqlite:///other.db", "another program's database"),
+        ("mysql://host/name", "expected sqlite or postgresql, got mysql"),
+    ],
+)
+def test_a_wrong_url_is_one_line(tmp_path, monkeypatch, capsys, url, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("Not a database. " * 100)
+    (tmp_path / "folder").mkdir()
+    with sqlite3.connect("other.db") as other:
+        other.execute("CREATE TABLE mine (x)")
+    other.close()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert main(["label", "invite", "--db", url]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert said in error
+    assert "+pysqlite" not in error, "the URL as it was given"
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert after == before, "nothing was made, and nothing of others was changed"
+
+
+@pytest.mark.parametrize("verb", ["export", "verify", "stats", "backup"])
+def test_reading_a_store_that_is_not_there_does_not_make_one(tmp_path, monkeypatch, capsys, verb):
+    monkeypatch.chdir(tmp_path)
+    assert main(["label", verb, *COMMANDS[verb]]) == 2
+    assert "sqlite:///labels.db: not found" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
