@@ -13,6 +13,7 @@ MAY_INHERIT = {
     *("Module", "Protocol", "Exception", "NamedTuple", "StrEnum", "BaseModel"),
     *("Env", "VectorEnv"),  # Gymnasium's way to be an environment
     "Generic",  # a type parameter, not a parent
+    "Function",  # torch's way to write a backward of one's own
 }
 EVERYWHERE = [
     path

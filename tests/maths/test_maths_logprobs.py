@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trivium.maths import entropy, token_logprobs
+from trivium.maths import entropy, logprob_gradient_, token_logprobs
 
 
 def test_two_tokens_by_hand():
@@ -100,3 +100,19 @@ def test_the_full_log_softmax_is_never_kept():
 def test_temperature_must_be_positive(temperature):
     with pytest.raises(ValueError, match="temperature"):
         token_logprobs(torch.zeros(1, 2), torch.tensor([0]), temperature=temperature)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_the_gradient_is_that_of_autograd_in_float64(temperature):
+    generator = torch.Generator().manual_seed(8)
+    logits = torch.randn(5, 11, generator=generator) * 3
+    tokens = torch.tensor([0, 10, 4, 4, 7])
+    upstream = torch.tensor([1.0, -2.0, 0.0, 0.5, 3.0])
+    exact = logits.double().requires_grad_()
+    chosen = (exact / temperature).log_softmax(-1)[torch.arange(5), tokens]
+    (chosen * upstream.double()).sum().backward()
+    got = logprob_gradient_(
+        logits, tokens, chosen.detach().float(), upstream, temperature=temperature
+    )
+    assert got.data_ptr() == logits.data_ptr()
+    torch.testing.assert_close(got.double(), exact.grad, rtol=1e-5, atol=1e-6)

@@ -28,7 +28,7 @@ from trivium.maths.kl import (
     kl_k3,
     shape_rewards,
 )
-from trivium.maths.logprobs import entropy, token_logprobs
+from trivium.maths.logprobs import entropy, logprob_gradient_, token_logprobs
 from trivium.maths.losses import ppo_clip_loss, ppo_klpen_loss, reinforce_loss, value_clip_loss
 from trivium.maths.masks import last_token, length_mask, masked_sum, whiten
 from trivium.maths.noise import gradient_noise
@@ -69,6 +69,7 @@ __all__ = [
     "kl_k3",
     "last_token",
     "length_mask",
+    "logprob_gradient_",
     "masked_sum",
     "merge_moments",
     "ppo_clip_loss",

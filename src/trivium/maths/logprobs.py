@@ -35,6 +35,39 @@ def token_logprobs(
     return chosen - scaled.logsumexp(-1)
 
 
+def logprob_gradient_(
+    logits: Float[Tensor, "n V"],
+    tokens: Int[Tensor, " n"],
+    logprobs: Float[Tensor, " n"],
+    upstream: Float[Tensor, " n"],
+    *,
+    temperature: float = 1.0,
+) -> Float[Tensor, "n V"]:
+    r"""Turn logits into the gradient of a loss with respect to them, in their own memory.
+
+        dL/dlogit_v = g (1[v = a] - p_v) / temperature,  p_v = exp(z_v - z_a + log p(a))
+
+    Autograd would make three more tensors of this size, the largest there is in training.
+
+    Args:
+        logits: (n, V) float32; overwritten.
+        tokens: (n,) the tokens a.
+        logprobs: (n,) what `token_logprobs` gave for them.
+        upstream: (n,) g = dL/dlog p(a).
+        temperature: as in `token_logprobs`.
+
+    Returns:
+        (n, V), the memory of ``logits``.
+    """
+    if temperature != 1.0:
+        logits /= temperature
+    chosen = tokens.unsqueeze(-1)
+    normalizer = logits.gather(-1, chosen) - logprobs.unsqueeze(-1)
+    scale = (upstream / temperature).unsqueeze(-1)
+    logits.sub_(normalizer).exp_().mul_(-scale)
+    return logits.scatter_add_(-1, chosen, scale)
+
+
 def entropy(
     logits: Float[Tensor, "*shape V"], *, temperature: float = 1.0
 ) -> Float[Tensor, "*shape"]:

@@ -5,17 +5,17 @@ Logits at position p describe token p + 1; the value of the state before token p
 too. So everything about a response token is read one position before it.
 """
 
-from collections.abc import Iterator
-
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from trivium.maths import entropy, token_logprobs
+from trivium.maths import entropy
 from trivium.models.attention import Packed, run_trunk
 from trivium.models.compute import Compute
 from trivium.models.layout import pack
+from trivium.models.unembedding import chunked_logprobs
 from trivium.text import Sequences
 
 LOGIT_ELEMENTS = 32_000_000
@@ -58,12 +58,13 @@ def response_logprobs(
         hidden = hidden_states(model, sequences, compute)
     positions = sequences.predicted().to(compute.device)
     targets = sequences.tokens.to(compute.device)[positions]
-    logprobs, entropies = [], []
-    for logits, part in _logits_in_chunks(model, hidden[positions - 1], targets, compute):
-        logprobs.append(token_logprobs(logits, part, temperature=temperature))
-        if with_entropy:
-            entropies.append(entropy(logits, temperature=temperature))
-    return torch.cat(logprobs), torch.cat(entropies) if with_entropy else None
+    states, head, rows = hidden[positions - 1], _unembedding(model), _rows_at_once(model)
+    with compute.autocast():
+        logprobs = chunked_logprobs(head, states, targets, temperature=temperature, rows=rows)
+        if not with_entropy:
+            return logprobs, None
+        parts = [_entropy(head, part, temperature) for part in states.split(rows)]
+    return logprobs, torch.cat(parts)
 
 
 def token_losses(
@@ -73,8 +74,9 @@ def token_losses(
     hidden = hidden_states(model, sequences, compute)
     positions = sequences.predicted(prompts_too=prompts_too).to(compute.device)
     targets = sequences.tokens.to(compute.device)[positions]
-    chunks = _logits_in_chunks(model, hidden[positions - 1], targets, compute)
-    return torch.cat([-token_logprobs(logits, part) for logits, part in chunks])
+    head, rows = _unembedding(model), _rows_at_once(model)
+    with compute.autocast():
+        return -chunked_logprobs(head, hidden[positions - 1], targets, temperature=1.0, rows=rows)
 
 
 def response_values(
@@ -94,18 +96,20 @@ def sequence_scores(
     return head(hidden[last].float()).squeeze(-1)
 
 
-def _logits_in_chunks(
-    model: PreTrainedModel,
-    hidden: Float[Tensor, "R d"],
-    targets: Int[Tensor, " R"],
-    compute: Compute,
-) -> Iterator[tuple[Float[Tensor, "C V"], Int[Tensor, " C"]]]:
+def _entropy(head: nn.Linear, hidden: Float[Tensor, "n d"], temperature: float) -> Tensor:
+    """Entropies of one chunk; its logits are made again for backward."""
+
+    def of(states: Tensor) -> Tensor:
+        return entropy(head(states), temperature=temperature)
+
+    return checkpoint(of, hidden, use_reentrant=False)  # pyright: ignore[reportReturnType]
+
+
+def _unembedding(model: PreTrainedModel) -> nn.Linear:
     head = model.get_output_embeddings()
     assert isinstance(head, nn.Linear), f"{type(model).__name__} has no linear unembedding"
-    rows = max(1, LOGIT_ELEMENTS // head.weight.shape[0])
-    if len(hidden) == 0:
-        rows = 1
-    for part, wanted in zip(hidden.split(rows), targets.split(rows), strict=True):
-        with compute.autocast():
-            logits = head(part)
-        yield logits, wanted
+    return head
+
+
+def _rows_at_once(model: PreTrainedModel) -> int:
+    return max(1, LOGIT_ELEMENTS // _unembedding(model).weight.shape[0])

@@ -53,13 +53,17 @@ def new_memory(*, slots: int, capacity: int) -> Memory:
     return Memory(slots=slots, capacity=capacity, keys={}, values={})
 
 
-def bytes_per_token(model: PreTrainedModel) -> int:
-    """What one token leaves behind, fp32."""
+def key_width(model: PreTrainedModel) -> int:
+    """Numbers in the keys of one token in one layer: key-value heads times their size."""
     config = model.config.get_text_config()
     given = config.to_dict()
     heads = given.get("num_key_value_heads") or config.num_attention_heads
-    width = given.get("head_dim") or config.hidden_size // config.num_attention_heads
-    return 2 * 4 * config.num_hidden_layers * heads * width
+    return heads * (given.get("head_dim") or config.hidden_size // config.num_attention_heads)
+
+
+def bytes_per_token(model: PreTrainedModel) -> int:
+    """What one token leaves behind, fp32: a key and a value in every layer."""
+    return 2 * 4 * model.config.get_text_config().num_hidden_layers * key_width(model)
 
 
 @dataclass(frozen=True, slots=True)
