@@ -127,9 +127,7 @@ def study(
         raise UserError(f"--seeds {seeds}: expected 1 or more")
     from trivium.stages import study as studies
 
-    asked = studies.Study(
-        knob=knob, values=values, run=run, entry=stage, seeds=seeds, changes=set
-    )
+    asked = studies.Study(knob=knob, values=values, run=run, entry=stage, seeds=seeds, changes=set)
     try:
         studies.run(asked, out)
     except KeyboardInterrupt as error:

@@ -83,7 +83,11 @@ def _panel(axes: "Axes", summary: Mapping[str, Any], name: str, label: str, colo
     values = summary["values"]
     places = tuple(float(place) for place in range(len(values)))
     line = Series(
-        label="", color=color, x=places, y=tuple(found[name] for found in values.values()), dots=True
+        label="",
+        color=color,
+        x=places,
+        y=tuple(found[name] for found in values.values()),
+        dots=True,
     )
     draw_curves(axes, [line], x=Axis(label=summary["knob"]), y=Axis(label=label))
     if summary["seeds"] > 1:

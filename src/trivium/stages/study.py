@@ -6,13 +6,11 @@ again, and given more values.
 """
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from trivium.config import PPO, Evaluate
@@ -93,7 +91,6 @@ def run(study: Study, out: Path) -> None:
         UserError: the run is no finished recipe, a value does not fit the knob, ``out`` holds
             trials with other settings, or a stage failed.
     """
-    began = time.monotonic()
     todo = trials(study, out)
     for trial in todo:
         check_same(trial)
@@ -107,8 +104,8 @@ def run(study: Study, out: Path) -> None:
             characters="=",
         )
         pipeline.run(trial.recipe, trial.folder, resume=trial.folder.exists())
-        conclude(study, out, todo, began)
-    summary = conclude(study, out, todo, began)
+        conclude(study, out, todo)
+    summary = conclude(study, out, todo)
     save_figure(summary, out / "figure.png")
     Console().print(study_report.table(summary))
     console.print(f"wrote summary.json, table.md and figure.png in {out}", highlight=False)
@@ -167,7 +164,9 @@ def read_source(study: Study) -> dict[str, dict[str, Any]]:
         )
     evaluations = [entry.config for entry in recipe.stages if entry.kind == "evaluate"]
     if not evaluations:
-        raise UserError(f"{study.run}: has no evaluate stage, whose prompts and judges a study uses")
+        raise UserError(
+            f"{study.run}: has no evaluate stage, whose prompts and judges a study uses"
+        )
     entries = {
         "ppo": config_file.to_dict(choose_entry(study, recipe).config),
         "evaluate": config_file.to_dict(evaluations[-1]),
@@ -178,21 +177,28 @@ def read_source(study: Study) -> dict[str, dict[str, Any]]:
 
 
 def choose_entry(study: Study, recipe: Recipe) -> Entry:
-    """The PPO stage that is varied."""
-    found = {entry.name: entry for entry in recipe.stages if isinstance(entry.config, PPO)}
+    """The PPO stage that is varied.
+
+    Raises:
+        UserError: there is none that will do.
+    """
+    found: dict[str, Entry] = {}
+    with_text: dict[str, Entry] = {}
+    for entry in recipe.stages:
+        if isinstance(entry.config, PPO):
+            found[entry.name] = entry
+            if entry.config.pretraining is not None:
+                with_text[entry.name] = entry
     if study.entry is not None:
         if study.entry not in found:
             known = ", ".join(found) or "none"
             raise UserError(f"{study.run}: no PPO stage {study.entry!r}; there is {known}")
         return found[study.entry]
-    fit: Callable[[Any], bool] = lambda config: (  # noqa: E731
-        study.knob != "ptx-coef" or config.pretraining is not None
-    )
-    for entry in found.values():
-        if fit(entry.config):
-            return entry
-    what = "PPO stage with web text (field pretraining)" if found else "PPO stage"
-    raise UserError(f"{study.run}: has no {what}; run a recipe that has one")
+    fitting = with_text if study.knob == "ptx-coef" else found
+    if not fitting:
+        what = "PPO stage with web text (field pretraining)" if found else "PPO stage"
+        raise UserError(f"{study.run}: has no {what}; start from a recipe that has one")
+    return next(iter(fitting.values()))
 
 
 def settings_of(study: Study) -> dict[str, dict[str, Any]]:
@@ -249,7 +255,7 @@ def is_finished(trial: Trial) -> bool:
     return summary is not None and summary["status"] == "finished"
 
 
-def conclude(study: Study, out: Path, todo: Sequence[Trial], began: float) -> dict[str, Any]:
+def conclude(study: Study, out: Path, todo: Sequence[Trial]) -> dict[str, Any]:
     """Write what is known so far: summary.json and table.md; returns the summary."""
     done = [trial for trial in todo if is_finished(trial)]
     values = list(dict.fromkeys(trial.value for trial in todo))
@@ -259,13 +265,7 @@ def conclude(study: Study, out: Path, todo: Sequence[Trial], began: float) -> di
     }
     summary = {
         "status": "finished" if len(done) == len(todo) else "running",
-        "seconds": round(
-            max(
-                time.monotonic() - began,
-                sum(one["seconds"] for some in runs.values() for one in some),
-            ),
-            1,
-        ),
+        "seconds": round(sum(one["seconds"] for some in runs.values() for one in some), 1),
         "knob": study.knob,
         "run": str(study.run),
         "seeds": study.seeds,
