@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trivium.runs.drawing import Axis, Series, draw_curves, light, style
+from trivium.runs.drawing import Axis, frame, light, style
 from trivium.runs.plots import KL_AXIS
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ PANELS = (
 
 
 def save_figure(summary: Mapping[str, Any], path: Path) -> None:
-    """Draw a study's summary.json; seeds are dots, their mean is a line, SFT is dashed.
+    """Draw a study's summary.json; small dots are seeds, large ones their means, dashed is before.
 
     The values of the knob stand evenly apart, whatever their size, since they are chosen to be
     read one by one. What was not measured (gold without a gold function, ...) has no panel.
@@ -50,22 +50,17 @@ def save_figure(summary: Mapping[str, Any], path: Path) -> None:
 
 def _frontier(axes: "Axes", summary: Mapping[str, Any]) -> None:
     """Reward against KL: a point for each value, named, and one for the model before."""
-    judge = "reward_mean" if "reward_mean" in _known(summary) else "gold_mean"
+    judge = "gold_mean" if summary["baseline"]["reward_mean"] is None else "reward_mean"
     points = {"before": summary["baseline"], **summary["values"]}
-    kl = {value: found["kl_to_sft_nats"] for value, found in points.items()}
-    order = sorted(points, key=lambda value: kl[value])
-    line = Series(
-        label="",
-        color="blue",
-        x=tuple(kl[value] for value in order),
-        y=tuple(points[value][judge] for value in order),
-        dots=True,
-    )
-    draw_curves(axes, [line], x=KL_AXIS, y=Axis(label=judge.removesuffix("_mean")))
-    for value in order:
+    order = sorted(points, key=lambda value: points[value]["kl_to_sft_nats"])
+    xs = [points[value]["kl_to_sft_nats"] for value in order]
+    ys = [points[value][judge] for value in order]
+    frame(axes, x=KL_AXIS, y=Axis(label=judge.removesuffix("_mean")))
+    axes.plot(xs, ys, _line(summary), color=light("blue"), markersize=6, linewidth=1.2)
+    for value, x, y in zip(order, xs, ys, strict=True):
         axes.annotate(
             value,
-            (kl[value], points[value][judge]),
+            (x, y),
             xytext=(0, 8),
             textcoords="offset points",
             ha="center",
@@ -74,29 +69,23 @@ def _frontier(axes: "Axes", summary: Mapping[str, Any]) -> None:
     axes.margins(0.1, 0.16)
 
 
-def _known(summary: Mapping[str, Any]) -> set[str]:
-    return {name for name, value in summary["baseline"].items() if value is not None}
-
-
 def _panel(axes: "Axes", summary: Mapping[str, Any], name: str, label: str, color: str) -> None:
     """A figure against the knob."""
-    values = summary["values"]
-    places = tuple(float(place) for place in range(len(values)))
-    line = Series(
-        label="",
-        color=color,
-        x=places,
-        y=tuple(found[name] for found in values.values()),
-        dots=True,
-    )
-    draw_curves(axes, [line], x=Axis(label=summary["knob"]), y=Axis(label=label))
+    values, before = summary["values"], summary["baseline"][name]
+    places = list(range(len(values)))
+    frame(axes, x=Axis(label=summary["knob"]), y=Axis(label=label))
+    means = [found[name] for found in values.values()]
+    axes.plot(places, means, _line(summary), color=light(color), markersize=6, linewidth=1.2)
     if summary["seeds"] > 1:
         for place, value in zip(places, values, strict=True):
             seeds = [one[name] for one in summary["runs"][value]]
             axes.plot([place] * len(seeds), seeds, ".", color=light(color), alpha=0.5)
-    if summary["baseline"][name] is not None:
-        axes.axhline(
-            summary["baseline"][name], color=light("muted"), linewidth=1, linestyle=(0, (4, 3))
-        )
+    if before is not None:
+        axes.axhline(before, color=light("muted"), linewidth=1, linestyle=(0, (4, 3)))
     axes.set_xticks(places, list(values), rotation=0 if len(max(values, key=len)) < 7 else 20)
     axes.margins(0.08, 0.12)
+
+
+def _line(summary: Mapping[str, Any]) -> str:
+    """Numbers are joined; between two estimators there is nothing."""
+    return "o" if summary["knob"] == "estimator" else "o-"
