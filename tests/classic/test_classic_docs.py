@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
+from trivium import maths
 from trivium.classic import ladder
 
 ROOT = Path(__file__).parents[2]
@@ -83,3 +85,38 @@ def test_what_a_page_points_at_exists(page):
     for file, function in re.findall(r"`(\w+\.py): (\w+)", text):
         code = (ROOT / "src/trivium/classic" / file).read_text(encoding="utf-8")
         assert re.search(rf"(def|class) {function}\b", code), (file, function)
+
+
+@pytest.mark.parametrize("page", ["classic/ppo_clip.md", "from-reinforce-to-instructgpt.md"])
+def test_the_worked_numbers_of_the_clip(page):
+    """| A | rho | rho A | clipped | min | gradient ...: what the loss and autograd say of them."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([+-]\d) \| ([\d.]+) \| (.*?) \| (.*?) \| (.*?) \| (\w+)", text, re.M)
+    assert {(row[0][0], row[1]) for row in rows} == {
+        ("+", "3.0"),
+        ("+", "0.5"),
+        ("-", "3.0"),
+        ("-", "0.5"),
+    }
+    for advantage, ratio, plain, clipped, least, gradient in rows:
+        logprob = torch.tensor([[float(ratio)]]).log().requires_grad_()
+        praise = torch.tensor([[float(advantage)]])
+        loss = maths.ppo_clip_loss(logprob, torch.zeros(1, 1), praise, clip=0.2)
+        assert -loss.item() == pytest.approx(float(least))
+        assert min(float(plain), float(clipped)) == float(least)
+        assert float(plain) == pytest.approx(float(advantage) * float(ratio))
+        (slope,) = torch.autograd.grad(-loss.sum(), logprob)
+        expected = 0.0 if gradient in ("none", "0") else float(plain)
+        assert slope.item() == pytest.approx(expected)
+
+
+def test_the_walk_cites_what_was_measured():
+    text = (ROOT / "docs" / "from-reinforce-to-instructgpt.md").read_text(encoding="utf-8")
+    noise = {"reinforce", "reinforce_to_go", "reinforce_baseline", "off_policy"}
+    noise |= {"actor_critic", "actor_critic_gae"}
+    for name in noise:
+        figure = f"{round(RESULTS['algorithms'][name]['gradient_noise_steps']):,}"
+        assert re.search(rf"(?<![\d,]){figure}(?![\d,])", text), (name, figure)
+    for name in ("ppo_clip", "actor_critic_gae", "trpo"):
+        figure = f"{RESULTS['algorithms'][name]['steps_to_95']:,}"
+        assert figure in text, (name, figure)
