@@ -54,7 +54,7 @@ GROUPS = (
     ),
     Group(
         title="Learn how it works",
-        commands={"classic": classic_commands.classic},
+        commands={"classic": classic_commands.classic, "study": commands.study},
     ),
     Group(
         title="Data",

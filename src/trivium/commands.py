@@ -13,6 +13,7 @@ from trivium.config import StageConfig
 from trivium.errors import UserError
 
 Kind = Literal["prompts", "demonstrations", "rankings", "texts"]
+Knob = Literal["clip-range", "kl-coef", "ptx-coef", "lambda", "epochs", "estimator"]
 LEAKS_SHOWN = 20
 
 
@@ -94,6 +95,43 @@ def resumable(out: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"go on with: trivium resume {out}") from error
+
+
+def study(
+    knob: Knob,
+    /,
+    *,
+    run: Path,
+    values: tuple[str, ...],
+    out: Path,
+    stage: str | None = None,
+    seeds: int = 1,
+    set: tuple[str, ...] = (),
+) -> None:
+    """Turn one knob of a finished run's PPO stage, and see what each value gains and costs.
+
+    Each value is one PPO stage and one evaluation on the run's held-out prompts, in OUT/VALUE. Give
+    the same command again to go on, or to add values: what is finished is not run again.
+
+    Args:
+        knob: What is varied; all else is as in the run.
+        run: Folder of a finished recipe.
+        values: Values of the knob, apart or with commas: 0 0.02 0.1. For estimator any of reinforce
+            reward-to-go baseline actor-critic rloo grpo ppo-clip ppo-kl.
+        out: Folder for summary.json, table.md, figure.png and the trials.
+        stage: The run's PPO stage to vary; None: its first (for ptx-coef: the first with web text).
+        seeds: Trials of each value: the run's seed, the next, ...
+        set: Changes to all trials, ENTRY.FIELD=VALUE: --set ppo.num_steps=5 evaluate.num_prompts=64
+    """
+    if seeds < 1:
+        raise UserError(f"--seeds {seeds}: expected 1 or more")
+    from trivium.stages import study as studies
+
+    asked = studies.Study(knob=knob, values=values, run=run, entry=stage, seeds=seeds, changes=set)
+    try:
+        studies.run(asked, out)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("go on by giving the same command again") from error
 
 
 def chat(run: str, /, *, temperature: float = 1.0) -> None:

@@ -158,7 +158,7 @@ def words_width(labels: Sequence[str]) -> float:
     return 7.2 * max((len(label) for label in labels), default=0)
 
 
-def _frame(axes: "Axes", *, x: Axis, y: Axis) -> None:
+def frame(axes: "Axes", *, x: Axis, y: Axis) -> None:
     """Two quiet axes; the unit of y stands level above it, where it can be read."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -180,7 +180,7 @@ def draw_curves(axes: "Axes", series: Sequence[Series], *, x: Axis, y: Axis) -> 
     """Lines over steps with their running mean, or measured points; named at the right end."""
     from matplotlib.ticker import MaxNLocator
 
-    _frame(axes, x=x, y=y)
+    frame(axes, x=x, y=y)
     ends = []
     for one in series:
         color, shown = light(one.color), list(one.y)
@@ -220,7 +220,7 @@ def _label_ends(axes: "Axes", ends: list[tuple[float, Series]]) -> None:
 
 def draw_paths(axes: "Axes", series: Sequence[Series], *, x: Axis, y: Axis) -> None:
     """Score against KL as training went on: open circle at the start, full one at the end."""
-    _frame(axes, x=x, y=y)
+    frame(axes, x=x, y=y)
     ends = []
     for one in series:
         color, window = light(one.color), max(1, len(one.x) // 10)
@@ -235,7 +235,7 @@ def draw_paths(axes: "Axes", series: Sequence[Series], *, x: Axis, y: Axis) -> N
 
 def draw_dots(axes: "Axes", dots: Sequence[Dot], *, x: Axis, reference: Reference | None) -> None:
     """One row per figure, with its interval and its value in words."""
-    _frame(axes, x=x, y=Axis(label=""))
+    frame(axes, x=x, y=Axis(label=""))
     axes.grid(visible=False)
     axes.grid(axis="x", color=light("grid"), linewidth=0.8)
     if reference is not None:
@@ -269,7 +269,7 @@ def draw_dots(axes: "Axes", dots: Sequence[Dot], *, x: Axis, reference: Referenc
 
 def draw_calibration(axes: "Axes", bins: Sequence[Bin]) -> None:
     """Observed against predicted share, the diagonal, and each bin's number of pairs."""
-    _frame(axes, x=Axis(label="predicted", percent=True), y=Axis(label="observed", percent=True))
+    frame(axes, x=Axis(label="predicted", percent=True), y=Axis(label="observed", percent=True))
     axes.plot([0, 1], [0, 1], color=light("muted"), linewidth=1, linestyle=(0, (4, 3)))
     most = max(one.pairs for one in bins)
     xs, ys = [one.predicted for one in bins], [one.observed for one in bins]

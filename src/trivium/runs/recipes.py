@@ -106,7 +106,7 @@ def load(
     _check_shape(values, where)
     entries = {name: dict(fields or {}) for name, fields in values["stages"].items()}
     for override in overrides:
-        _override(entries, override)
+        set_field(entries, override)
     given = _inputs(values.get("inputs") or {}, {"model": model, "data": data}, where)
     chosen_seed = seed if seed is not None else values.get("seed", 0)
     stages: list[Entry] = []
@@ -160,8 +160,16 @@ def _inputs(declared: Any, given: Mapping[str, str | None], where: str) -> dict[
     }
 
 
-def _override(entries: dict[str, dict[str, Any]], text: str) -> None:
-    """Set one field in place; what the field may hold is checked when the config is built."""
+def set_field(entries: dict[str, dict[str, Any]], text: str) -> None:
+    """Set one field in place; what the field may hold is checked when the config is built.
+
+    Args:
+        entries: fields of each stage by entry name; changed.
+        text: `entry.field=value`, the value in YAML.
+
+    Raises:
+        UserError: the text has another form, or there is no such entry.
+    """
     target, equals, value = text.partition("=")
     entry, *path = target.strip().split(".")
     if not equals or not path or not all(path):
