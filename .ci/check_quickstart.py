@@ -17,8 +17,8 @@ PROMISED_SECONDS = 300
 MAX_SECONDS = 900
 
 PROMISED_WIN = 0.65
-"""The figure that is aimed at. One run draws 256 prompts and its own noise, and other machines round
-otherwise, so what is enforced is that the interval reaches it and excludes a coin."""
+"""The figure that is aimed at. One run draws 256 prompts and its own noise, and other machines
+round otherwise, so what is enforced is that the interval reaches it and excludes a coin."""
 
 PROMISED_GAP, MAX_GAP = 0.05, 0.10
 """Between a reward model's accuracy on new labelers and their agreement: each has an interval of
