@@ -44,6 +44,8 @@ ANSWERS = (
     "spring. Then you can see the yellow that was hidden under it. Red is made fresh, maybe to "
     "shield the leaf from the sun while it is being emptied.",
 )
+JUDGED = {ANSWERS[0]: "61", ANSWERS[1]: "23", ANSWERS[2]: "32", ANSWERS[3]: "61"}
+"""Rating and rank of each: keys to press."""
 MORE = ("What is a good name for a slow cat?", "Explain tides.", "Rewrite: me and him went home.")
 
 
@@ -78,7 +80,8 @@ def label(url: str, cookie: str, sets: int) -> None:
             found.sort(key=lambda pair: -len(pair[1]))
             for rank, (letter, _) in enumerate(found, start=1):
                 form |= {f"rank.{letter}": str(rank), f"rating.{letter}": str(7 - rank)}
-            client.post(f"{page.url.path}/ranking", data=form).raise_for_status()
+            # Not on to the next page: it would put a task on this desk that others should get.
+            client.post(f"{page.url.path}/ranking", data=form, follow_redirects=False)
 
 
 @contextmanager
@@ -112,10 +115,10 @@ def labeling(browser: Browser, url: str, cookie: str) -> None:
     desk.keyboard.press("j")
     desk.locator(".current .chips label").nth(3).click()
     shoot(desk, "rate")
-    for key in "kj62354":  # answers to and fro, then one rating each
-        desk.keyboard.press(key)
-    desk.locator(".steps button").last.click()
-    for key in "21=":
+    desk.locator(".current .chips label").nth(3).click()
+    desk.keyboard.press("k")
+    said = [JUDGED[text.strip()] for text in desk.locator(".answer .words").all_inner_texts()]
+    for key in [*(rating for rating, _ in said), *(rank for _, rank in said[:-1])]:
         desk.keyboard.press(key)
     shoot(desk, "rank")
     desk.keyboard.press("?")

@@ -1,9 +1,10 @@
 """Tiny tokenizers and models for the rooms that need one: random weights, milliseconds a pass."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from shutil import copyfile
 
 import pytest
 
@@ -17,6 +18,37 @@ CHATML = (
     "{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Before the first test: is there what the chosen ones need? If not, one line says so."""
+    marks = {mark.name for item in session.items for mark in item.iter_markers()}
+    if "browser" in marks and find_browser() is None:
+        raise pytest.UsageError(
+            "no browser: expected Chromium on the PATH; install your system's package (Debian: "
+            "chromium), or set CHROMIUM to the program"
+        )
+    if "postgres" in marks:
+        import local_postgres
+
+        try:
+            local_postgres.programs()
+        except local_postgres.NoServer as error:
+            raise pytest.UsageError(str(error)) from None
+
+
+def find_browser() -> str | None:
+    """CHROMIUM, else a browser of the PATH."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's program."""
+    path = find_browser()
+    assert path is not None
+    return path
 
 
 def make_tokenizer(kind: str, corpus: list[str] = CORPUS):
@@ -153,11 +185,6 @@ def new_postgres_database(tmp_path_factory) -> Iterator[Callable[[], str]]:
     from trivium.store.database import close_store, open_store
 
     made = count()
-    try:
-        server = local_postgres.programs()
-    except local_postgres.NoServer as error:
-        pytest.exit(str(error), returncode=2)
-    assert server.is_dir()
     with local_postgres.running(sync=False) as template:
         url = make_url(template)
         close_store(open_store(template, journal=tmp_path_factory.mktemp("empty") / "journal"))
@@ -195,4 +222,4 @@ def new_url(backend, request, tmp_path) -> Callable[[str], str]:
         new_database = request.getfixturevalue("new_postgres_database")
         return lambda name: new_database()
     empty = request.getfixturevalue("empty_database")
-    return lambda name: f"sqlite:///{copyfile(empty, tmp_path / f'{name}.db')}"
+    return lambda name: f"sqlite:///{shutil.copyfile(empty, tmp_path / f'{name}.db')}"

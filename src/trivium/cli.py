@@ -74,6 +74,7 @@ GROUPS = (
             "label import": label_commands.label_import,
             "label generate": label_commands.label_generate,
             "label export": label_commands.label_export,
+            "label settings": label_commands.label_settings,
             "label stats": label_commands.label_stats,
             "label verify": label_commands.label_verify,
             "label backup": label_commands.label_backup,

@@ -171,6 +171,38 @@ def label_stats(*, db: str = DB, journal: Path | None = None) -> None:
     yaml.safe_dump(_plain(figures), sys.stdout, sort_keys=False, allow_unicode=True)
 
 
+def label_settings(
+    *,
+    db: str = DB,
+    journal: Path | None = None,
+    rules: Path | None = None,
+    question: Path | None = None,
+) -> None:
+    """Print the project's rules and what is asked, after changing them where files are given.
+
+    Args:
+        db: sqlite:///FILE or postgresql://USER@HOST/NAME.
+        journal: File with a line for each label; None: beside the database.
+        rules: YAML file of rules to change; those that it does not name stay.
+        question: YAML file of what is asked from now on: scale, flags, reasons to skip.
+    """
+    import yaml
+
+    with opened(db, journal) as store:
+        from trivium.store import settings
+
+        if rules is not None:
+            changed = settings.changed_settings(settings.load_settings(store), rules)
+            settings.save_settings(store, changed, by=None)
+        if question is not None:
+            settings.save_question_file(store, question, by=None)
+        shown = {
+            "rules": settings.load_settings(store).model_dump(),
+            "question": settings.current_question(store).model_dump(),
+        }
+    yaml.safe_dump(shown, sys.stdout, sort_keys=False, allow_unicode=True)
+
+
 def label_backup(target: Path, /, *, db: str = DB, journal: Path | None = None) -> None:
     """Copy an SQLite database while it is in use.
 

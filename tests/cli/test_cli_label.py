@@ -4,8 +4,11 @@ import json
 import sqlite3
 import subprocess
 import sys
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
+import yaml
 
 from trivium.cli import main
 
@@ -16,6 +19,7 @@ COMMANDS = {
     "export": ["--out", "labels.jsonl"],
     "verify": [],
     "stats": [],
+    "settings": [],
     "backup": ["copy.db"],
     "generate": ["--model", "runs/sft", "--out", "runs/answers"],
 }
@@ -118,3 +122,29 @@ def test_reading_a_store_that_is_not_there_does_not_make_one(tmp_path, monkeypat
     assert main(["label", verb, *COMMANDS[verb]]) == 2
     assert "sqlite:///labels.db: not found" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rules_and_question_are_changed_by_files_and_shown(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["label", "settings"]) == 0
+    before = yaml.safe_load(capsys.readouterr().out)
+    assert (before["rules"]["overlap_share"], before["rules"]["overlap_need"]) == (0.1, 3)
+    Path("rules.yaml").write_text("overlap_share: 0.5\npii: none\n")
+    asked = yaml.safe_load((files("trivium.labels") / "question.yaml").read_text())
+    asked |= {"version": "ours-1", "flags": [{"id": "rude", "text": "Rude"}]}
+    Path("question.yaml").write_text(yaml.safe_dump(asked))
+    words = ["label", "settings", "--rules", "rules.yaml", "--question", "question.yaml"]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main(["label", "settings"]) == 0
+    after = yaml.safe_load(capsys.readouterr().out)
+    assert after["rules"] == before["rules"] | {"overlap_share": 0.5, "pii": "none"}
+    assert after["question"]["flags"] == [{"id": "rude", "text": "Rude"}]
+    for wrong in ("overlap_share: 2\n", "overlap: 1\n", "- 1\n", "a: [\n"):
+        Path("rules.yaml").write_text(wrong)
+        assert main(["label", "settings", "--rules", "rules.yaml"]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "rules.yaml" in error
+    assert main(["label", "settings"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out) == after

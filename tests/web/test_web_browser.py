@@ -3,8 +3,6 @@
 `make test-browser` runs these; they need Chromium (CHROMIUM names it, else it is looked for).
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -14,29 +12,16 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from trivium.store import leases, people, submit
 
 pytestmark = pytest.mark.browser
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 FLAGS += ("--disable-component-update", "--disable-sync", "--no-first-run")
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 DESK = {"viewport": {"width": 1366, "height": 860}}
 
 
-def chromium() -> str:
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        pytest.exit(
-            "no browser: expected Chromium on the PATH; install the package `chromium` of your "
-            "system, or set CHROMIUM to the program",
-            returncode=2,
-        )
-    return path
-
-
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = chromium()
+def browser(chromium) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield browser
         browser.close()
 

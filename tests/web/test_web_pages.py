@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from trivium.errors import UserError
-from trivium.store import events, leases, people, submit, tasks
+from trivium.store import events, leases, people, statistics, submit, tasks
 from trivium.store.people import Role
 from trivium.store.settings import load_settings, save_settings
 from trivium.web.problems import status_of
@@ -287,6 +287,28 @@ def test_an_admin_opens_closes_and_moves_a_task(site, token):
     listed = boss.get("/admin?status=open").text.split("Lately")[0]
     assert "/admin/tasks/1" not in listed
     assert boss.get("/admin/tasks/2").status_code == 404
+
+
+def test_a_task_with_known_ranks_comes_first_and_is_counted(site, form, token):
+    site.add_ranking(prompt="An ordinary one?")
+    texts = ["the best", "the next", "a bad one", "as bad"]
+    screening = site.add_ranking(texts, prompt="A known one?")
+    boss = site.client("boss")
+    address, sent = f"/admin/tasks/{screening}", {"token": token(boss), "do": "screening"}
+    for wrong in ("1 2 3", "1 2 3 x", "0 1 2 3"):
+        assert boss.post(address, data={**sent, "ranks": wrong}).status_code == 422
+    assert "known rank 1" in boss.post(address, data={**sent, "ranks": "1 2 3 3"}).text
+    ann = site.client("ann")
+    page = ranking(ann)
+    assert "A known one?" in page.text
+    order = [texts.index(text) for text in re.findall(r'class="words">([^<]*)', page.text)[1:]]
+    ranks = {letter: place + 1 for letter, place in zip("ABCD", order, strict=True)}
+    ann.post(f"{page.url.path}/ranking", data=form(page.text, ranks))
+    (row,) = [row for row in statistics.labeler_progress(site.store) if row.person.name == "ann"]
+    # Of six pairs the two last are tied in the known order: five are looked at, all are right.
+    assert (row.screening_right, row.screening_seen) == (5, 5)
+    assert "known rank 1" not in boss.post(address, data={**sent, "ranks": ""}).text
+    assert tasks.find_task(site.store, screening).screening is None
 
 
 @pytest.mark.parametrize("name", ["native", "rankings", "parquet", "trl", "argilla", "labelstudio"])

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import httpx
+from labeler import filled, read_sheet
+
+from trivium.data import read_rankings
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,3 +47,36 @@ def test_an_open_host_without_a_secret_is_one_line(tmp_path):
     assert error.count("\n") == 1
     assert "TRIVIUM_SECRET" in error
     assert not list(tmp_path.iterdir())
+
+
+def test_the_readmes_way_from_nothing_to_a_ranked_set(tmp_path):
+    """Import, serve, the admin's link, rank what there is, export: nothing else is needed."""
+    words = [sys.executable, "-m", "trivium", "label"]
+    settings = {"cwd": tmp_path, "env": {"PYTHONPATH": str(ROOT / "src")}}
+    subprocess.run(
+        [*words, "import", ROOT / "examples" / "candidates.jsonl"], check=True, **settings
+    )
+    with serve(tmp_path) as process:
+        process.stdout.readline()
+        link = re.search(r"http://\S+/invite/\S+", process.stdout.readline())[0]
+        with httpx.Client(follow_redirects=True, trust_env=False, timeout=30) as client:
+            secret = "a passphrase of my own"
+            client.post(link, data={"name": "me", "passphrase": secret, "again": secret})
+            site = link.partition("/invite")[0]
+            sheets = iter(lambda: next_sheet(client, site), None)
+            for sheet in sheets:
+                ranks = dict.fromkeys(sheet.answers, 1) | {"A": 2}
+                sent = client.post(site + sheet.path + "/ranking", data=filled(sheet, ranks))
+                assert sent.status_code == 200
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    export = ["export", "--format", "rankings", "--out", "rankings.jsonl"]
+    subprocess.run([*words, *export], check=True, **settings)
+    rankings = list(read_rankings(tmp_path / "rankings.jsonl"))
+    assert sorted(row.id for row in rankings) == ["cat", "rewrite", "sea"]
+    assert all({answer.rank for answer in row.completions} == {1, 2} for row in rankings)
+
+
+def next_sheet(client, site):
+    page = client.get(f"{site}/next?kind=rank")
+    return read_sheet(page.url.path, page.text)

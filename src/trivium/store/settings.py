@@ -6,13 +6,16 @@ to a run: a store keeps the rules with which it was started.
 
 import json
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import Connection, insert, select, update
 
 from trivium.errors import UserError
 from trivium.labels import Question
+from trivium.labels.question import read_question as read_question_file
 from trivium.store import clock, events
 from trivium.store.database import Store, reading, writing
 from trivium.store.schema import questions
@@ -86,6 +89,29 @@ def save_settings(store: Store, settings: Settings, *, by: int | None) -> None:
         events.remember_in(connection, "settings", by=by, details=settings.model_dump())
 
 
+def changed_settings(now: Settings, path: Path) -> Settings:
+    """The rules with those that a YAML file names put in their place.
+
+    Raises:
+        UserError: the file isn't there, isn't a YAML mapping, or a rule isn't valid.
+    """
+    try:
+        wanted = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; check the path") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: expected YAML, got: {' '.join(str(error).split())}") from None
+    if not isinstance(wanted, dict):
+        raise UserError(f"{path}: expected rules such as `overlap_share: 0.2`, one a line")
+    try:
+        return Settings.model_validate(now.model_dump() | wanted)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        rule = ".".join(map(str, first["loc"]))
+        known = ", ".join(Settings.model_fields)
+        raise UserError(f"{path}: {rule}: {first['msg']}; the rules are {known}") from None
+
+
 def read_settings(connection: Connection) -> Settings:
     """The rules, within a transaction."""
     value = read_value(connection, "settings")
@@ -134,6 +160,15 @@ def save_question(store: Store, new: Question, *, by: int | None) -> None:
     with writing(store) as connection:
         add_question(connection, new)
         events.remember_in(connection, "question", by=by, details={"version": new.version})
+
+
+def save_question_file(store: Store, path: Path, *, by: int | None) -> None:
+    """`save_question` of a YAML file.
+
+    Raises:
+        UserError: as `save_question`; or the file isn't there, or doesn't hold a question.
+    """
+    save_question(store, read_question_file(path), by=by)
 
 
 def add_question(connection: Connection, new: Question) -> None:

@@ -61,6 +61,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,  # templates do not change while the site runs
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -61,7 +61,9 @@ def one(request: Request, session: Reviewer, task_id: Id) -> Response:
 
 @router.post("/tasks/{task_id}")
 def change(request: Request, sent: SentByAdmin, task_id: Id) -> Response:
-    """Open or close a task, or change how many people it needs and when it comes."""
+    """Open or close a task, change how many people it needs and when it comes, or make it one
+    with a known answer.
+    """
     store, by = request.app.state.store, sent.session.person.id
     match text(sent.form, "do"):
         case "open":
@@ -73,8 +75,11 @@ def change(request: Request, sent: SentByAdmin, task_id: Id) -> Response:
         case "priority":
             value = _number(sent, "priority", low=-1000, high=1000)
             tasks.set_priority(store, task_id, value, by=by)
+        case "screening":
+            ranks = [_whole(word, "ranks") for word in text(sent.form, "ranks").split()]
+            tasks.set_screening(store, task_id, ranks or None, by=by)
         case _:
-            raise HTTPException(422, "expected open, close, need or priority")
+            raise HTTPException(422, "expected open, close, need, priority or screening")
     return RedirectResponse(f"/admin/tasks/{task_id}", status_code=303)
 
 
@@ -141,10 +146,14 @@ def _chunks(path: Path, folder: "tempfile.TemporaryDirectory[str]") -> Iterator[
 
 
 def _number(sent: Posted, name: str, *, low: int, high: int) -> int:
-    value = text(sent.form, name).strip()
-    digits = value.removeprefix("-")
+    value = _whole(text(sent.form, name).strip(), name)
+    if not low <= value <= high:
+        raise HTTPException(422, f"{name}: expected a number from {low} to {high}")
+    return value
+
+
+def _whole(word: str, name: str) -> int:
+    digits = word.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 6):
         raise HTTPException(422, f"{name}: expected a number")
-    if not low <= int(value) <= high:
-        raise HTTPException(422, f"{name}: expected a number from {low} to {high}")
-    return int(value)
+    return int(word)
