@@ -12,7 +12,7 @@ from trivium.models import Compute, compute_for
 from trivium.models.load import load_blank
 from trivium.models.pace import Pace, Roofs, measure_pace, measure_roofs
 from trivium.runs.recipes import Recipe
-from trivium.stages.forecast import Forecast
+from trivium.stages.forecast import Forecast, Work
 from trivium.stages.foresee import foresee
 from trivium.stages.rehearsal import answers_of, rehearse
 from trivium.text import encode_response
@@ -64,23 +64,26 @@ def foresee_all(recipe: Recipe, folder: Path) -> dict[str, Forecast]:
 def timed(forecasts: dict[str, Forecast], compute: Compute) -> list[Phase]:
     """Seconds of each, by the pace of its models here; a shape is timed once."""
     paces: dict[str, Pace] = {}
+
+    def pace_of(work: Work) -> Pace:
+        config = work.model.config.get_text_config()
+        key = f"{config.model_type} {config.hidden_size} {config.vocab_size}"
+        if key not in paces:
+            paces[key] = measure_pace(work.model.config, compute, stretch=STRETCH)
+        return paces[key]
+
     phases = []
     for name, one in forecasts.items():
-        seconds = 0.0
+        seconds = one.updated * pace_of(one.works[0]).update
         for work in one.works:
-            config = work.model.config.get_text_config()
-            key = f"{config.model_type} {config.hidden_size} {config.vocab_size}"
-            if key not in paces:
-                paces[key] = measure_pace(work.model.config, compute, stretch=STRETCH)
-            seconds += paces[key].seconds(
+            seconds += pace_of(work).seconds(
                 work.kind,
-                layers=config.num_hidden_layers,
+                layers=work.model.config.get_text_config().num_hidden_layers,
                 passes=work.passes,
                 tokens=work.reading.tokens,
                 rows=work.reading.predicted,
             )
-            update = paces[key].update
-        phases.append(Phase(name=name, forecast=one, seconds=seconds + update * one.updated))
+        phases.append(Phase(name=name, forecast=one, seconds=seconds))
     return phases
 
 

@@ -4,9 +4,10 @@ Data that a stage will write are made the way it makes them, models have a shape
 answers are words of the demonstrations, ranked by the recipe's own labelers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 from trivium.config import PPO, SFT, Collect, Evaluate, Pretrain, Reward, StageConfig
 from trivium.data import read_demonstrations, write_jsonl
@@ -88,7 +89,7 @@ def _collect(config: Collect, folder: Path, recipe: Recipe) -> None:
     counts = collect.draw_counts(config, len(prompts))
     texts = cycle([row.completion for row in answers_of(recipe)] or ["word"])
     answers = [[next(texts) for _ in range(k)] for k in counts]
-    rank = load_function(config.labelers)
+    rank: Callable[..., Any] = load_function(config.labelers)
     ranked = rank(prompts.messages, answers, seed=config.seed, overlap=config.overlap)
     write_jsonl(
         folder / collect.RANKINGS,
