@@ -36,6 +36,7 @@ GROUPS = (
     Group(
         title="A whole run",
         commands={
+            "plan": commands.plan,
             "run": commands.run,
             "resume": commands.resume,
             "recipe list": commands.recipe_list,

@@ -56,6 +56,37 @@ def run(
         pipeline.run(loaded, out)
 
 
+def plan(
+    recipe: str,
+    /,
+    *,
+    model: str | None = None,
+    data: str | None = None,
+    seed: int | None = None,
+    set: tuple[str, ...] = (),
+) -> None:
+    """Say what a recipe will take on this machine, phase by phase, and run none of it.
+
+    Updates, episodes, tokens, FLOPs, memory, and the time by what the machine is timed to do now.
+
+    Args:
+        recipe: A name from `trivium recipe list`, or a YAML file.
+        model: Model to start from: a folder or a hub name; None: the recipe's own.
+        data: Where the recipe's data lies; None: the recipe's own.
+        seed: Seed of every stage that does not set one; None: the recipe's own.
+        set: Changes to stages, ENTRY.FIELD=VALUE: --set ppo.num_steps=5 sft.lr=1e-5
+    """
+    from trivium.runs import recipes
+
+    def load(out: Path) -> recipes.Recipe:
+        return recipes.load(recipe, out=out, model=model, data=data, seed=seed, overrides=set)
+
+    load(Path("plan"))  # a mistake in the recipe is told before torch is loaded
+    from trivium.stages import planning
+
+    planning.run(load)
+
+
 def resume(run: Path, /) -> None:
     """Go on with a run that was stopped or killed, exactly where it was.
 

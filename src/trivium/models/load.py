@@ -136,6 +136,26 @@ def load_reward_model(place: str, compute: Compute) -> RewardModel:
     return reward
 
 
+def load_blank(place: str) -> Policy:
+    """A model's shape and codec without its weights, which are on the meta device.
+
+    A reward model's folder is read as the language model of its shape.
+
+    Raises:
+        UserError: there is no model, or its tokenizer does not fit it.
+    """
+    folder = _reachable(place)
+    codec = load_codec(place)
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{place}: no model could be loaded: {_first_line(error)}") from error
+    _check_fits(model, codec, place, 0)
+    return Policy(model=model.eval(), codec=codec, name=place)
+
+
 def new_reward_model(place: str, compute: Compute, *, seed: int) -> RewardModel:
     """The trunk of a language model, unembedding removed, with a fresh scalar head.
 

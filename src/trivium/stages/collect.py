@@ -14,6 +14,7 @@ import torch
 from trivium.config import Collect
 from trivium.data import read_prompts, write_jsonl
 from trivium.errors import UserError
+from trivium.labels import Prompt
 from trivium.models import Compute, compute_for, load_policy
 from trivium.rewards.functions import load_function
 from trivium.rollouts import generate
@@ -35,7 +36,7 @@ def run(cfg: Collect, out: Path, *, resume: bool = False) -> None:
 def collect(cfg: Collect, run: Run, compute: Compute) -> None:
     """Draw K for every prompt, let the models answer in turn, rank."""
     rank = None if cfg.labelers is None else load_function(cfg.labelers)
-    rows = list(read_prompts(cfg.prompts))[: cfg.num_prompts]
+    rows = read_rows(cfg)
     counts = draw_counts(cfg, len(rows))
     run.plan({"prompts": len(rows), "completions": sum(counts)})
     answers: list[list[dict[str, str]]] = [[] for _ in rows]
@@ -77,6 +78,11 @@ def collect(cfg: Collect, run: Run, compute: Compute) -> None:
     figures = write(cfg, run, rank, prompts, answers)
     run.executed({"prompts": len(rows), "completions": num_completions})
     run.finish({"template_hash": codec_hash} | figures)
+
+
+def read_rows(cfg: Collect) -> list[Prompt]:
+    """The prompts to answer."""
+    return list(read_prompts(cfg.prompts))[: cfg.num_prompts]
 
 
 def draw_counts(cfg: Collect, num_prompts: int) -> list[int]:

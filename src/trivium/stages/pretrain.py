@@ -21,7 +21,7 @@ from trivium.runs.directory import Run, open_run
 from trivium.stages.artifacts import write_model
 from trivium.stages.lm import backward_next_token, mean_next_token_loss
 from trivium.stages.optimise import Learner, adamw, update
-from trivium.text import make_codec, open_stream
+from trivium.text import Codec, make_codec, open_stream
 
 END, PAD, USER, ASSISTANT = "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
 TEMPLATE = (
@@ -138,7 +138,13 @@ def train(cfg: Pretrain, run: Run, world: World, compute: Compute) -> None:
 def new_base(cfg: Pretrain, corpus: list[str], compute: Compute) -> Policy:
     """A tokenizer trained on the corpus and a Llama-style model with fresh weights."""
     codec = make_codec(train_tokenizer(corpus, cfg.vocab_size))
-    config = LlamaConfig(
+    model = LlamaForCausalLM(shape(cfg, codec))
+    return Policy(model=model.to(compute.device).eval(), codec=codec, name="new base")
+
+
+def shape(cfg: Pretrain, codec: Codec) -> LlamaConfig:
+    """The model's config."""
+    return LlamaConfig(
         vocab_size=len(codec.tokenizer),
         hidden_size=cfg.hidden_size,
         intermediate_size=cfg.intermediate_size,
@@ -151,8 +157,6 @@ def new_base(cfg: Pretrain, corpus: list[str], compute: Compute) -> Policy:
         eos_token_id=codec.end_id,
         pad_token_id=codec.tokenizer.pad_token_id,
     )
-    model = LlamaForCausalLM(config)
-    return Policy(model=model.to(compute.device).eval(), codec=codec, name="new base")
 
 
 def train_tokenizer(corpus: list[str], vocab_size: int) -> PreTrainedTokenizerFast:

@@ -1,0 +1,109 @@
+"""A recipe without its training: every place that a later stage reads, made in a minute at most.
+
+Data that a stage will write are made the way it makes them, models have a shape and no weights, and
+answers are words of the demonstrations, ranked by the recipe's own labelers.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+from trivium.config import PPO, SFT, Collect, Evaluate, Pretrain, Reward, StageConfig
+from trivium.data import read_demonstrations, write_jsonl
+from trivium.labels import Demonstration
+from trivium.miniature import build
+from trivium.models import Policy
+from trivium.models.load import load_blank
+from trivium.rewards.functions import load_function
+from trivium.runs.recipes import Recipe
+from trivium.stages import collect, pretrain
+from trivium.stages.rows import encode_prompts
+from trivium.text import make_codec
+
+ANSWERS = 512
+"""Demonstrations that stand for a model's answers."""
+
+
+def rehearse(recipe: Recipe, out: Path) -> Iterator[tuple[str, StageConfig, Path]]:
+    """Each entry's name, config and folder; its own folder is filled when the next is asked for.
+
+    Args:
+        recipe: loaded for ``out``, so that `@entry` points into it.
+        out: an empty folder that may be thrown away.
+
+    Raises:
+        UserError: a model or a file is missing.
+    """
+    for entry in recipe.stages:
+        folder = out / entry.name
+        folder.mkdir(parents=True)
+        if isinstance(entry.config, Pretrain):
+            _pretrain(entry.config, folder)
+        yield entry.name, entry.config, folder
+        _leave(entry.config, folder, recipe)
+
+
+def answers_of(recipe: Recipe) -> list[Demonstration]:
+    """Demonstrations whose answers stand for a model's; none where the recipe has none yet."""
+    for entry in recipe.stages:
+        config = entry.config
+        if isinstance(config, SFT | Reward) and Path(config.demonstrations).exists():
+            rows = read_demonstrations(config.demonstrations)
+            return [row for row, _ in zip(rows, range(ANSWERS), strict=False)]
+    return []
+
+
+def _leave(config: StageConfig, folder: Path, recipe: Recipe) -> None:
+    match config:
+        case SFT() | Reward():
+            _save(load_blank(config.model), folder)
+        case PPO():
+            _save(load_blank(config.policy), folder)
+        case Collect():
+            _collect(config, folder, recipe)
+        case Pretrain() | Evaluate():
+            pass
+
+
+def _save(policy: Policy, folder: Path) -> None:
+    """Config and tokenizer, no weights."""
+    policy.model.config.save_pretrained(folder / "model")
+    policy.codec.tokenizer.save_pretrained(folder / "model")
+
+
+def _pretrain(config: Pretrain, folder: Path) -> None:
+    world = build(config.seed)
+    pretrain.write_world(world, folder / "data")
+    codec = make_codec(pretrain.train_tokenizer(world.corpus, config.vocab_size))
+    pretrain.shape(config, codec).save_pretrained(folder / "model")
+    codec.tokenizer.save_pretrained(folder / "model")
+
+
+def _collect(config: Collect, folder: Path, recipe: Recipe) -> None:
+    """Rankings of texts that are not the prompts' answers; their number and lengths are right."""
+    if config.labelers is None:
+        return
+    codec = load_blank(config.models[0]).codec
+    prompts, _ = encode_prompts(collect.read_rows(config), codec, config.sampling)
+    counts = collect.draw_counts(config, len(prompts))
+    texts = cycle([row.completion for row in answers_of(recipe)] or ["word"])
+    answers = [[next(texts) for _ in range(k)] for k in counts]
+    rank: Callable[..., Any] = load_function(config.labelers)
+    ranked = rank(prompts.messages, answers, seed=config.seed, overlap=config.overlap)
+    write_jsonl(
+        folder / collect.RANKINGS,
+        (
+            {
+                "id": prompts.ids[i],
+                "prompt": prompts.messages[i],
+                "completions": [
+                    {"text": text, "rank": rank}
+                    for text, rank in zip(answers[i], ranks, strict=True)
+                ],
+                "labeler": labeler,
+            }
+            for i, rankings in enumerate(ranked)
+            for labeler, ranks in rankings
+        ),
+    )
