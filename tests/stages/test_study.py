@@ -72,7 +72,8 @@ def test_the_summary_the_table_and_the_figure(studied):
     rows = (studied / "table.md").read_text().splitlines()
     assert [row.split("|")[1].strip() for row in rows] == ["kl-coef", "---", "before", "0", "0.5"]
     assert len({row.count("|") for row in rows}) == 1
-    assert Image.open(studied / "figure.png").width > 800
+    with Image.open(studied / "figure.png") as figure:
+        assert figure.width > 800
 
 
 def test_more_values_run_alone_and_other_settings_are_refused(studied, tiny, tmp_path, capsys):
