@@ -108,7 +108,7 @@ def test_the_command_prints_every_phase(capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["plan", "tiny_cpo"], "did you mean tiny_cpu"),
+        (["plan", "tiny_cpo"], "did you mean 'tiny_cpu'"),
         (["plan", "smollm2_cpu"], "--data"),
         (["plan", "smollm2_cpu", "--model", "/nowhere", "--data", "/nowhere"], "/nowhere"),
         (["plan", "tiny_cpu", "--set", "ppo.num_stepz=3"], "num_stepz"),
