@@ -138,6 +138,9 @@ def test_killed_at_random_moments_every_acknowledged_label_is_there_once(project
 
 def check(project: Project, acknowledged: list[str]) -> None:
     """After one more start: all that was acknowledged, once, in the database and the journal."""
+    # Before a start mends anything: what was acknowledged is in the journal already.
+    synced = {json.loads(line)["submission_id"] for _, line in journal.scan(project.journal)}
+    assert set(acknowledged) <= synced
     store = open_store(project.db, journal=project.journal)
     with reading(store) as connection:
         rows = connection.execute(labels.select()).all()

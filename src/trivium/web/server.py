@@ -47,6 +47,7 @@ def serve(*, db: str, journal: Path | None, host: str, port: int, secret: str | 
             log_level="warning",
             access_log=False,  # addresses of invitations are secrets
             server_header=False,
+            timeout_keep_alive=75,  # a connection is not closed while its labeler thinks
             timeout_graceful_shutdown=5,
         )
         uvicorn.Server(config).run(sockets=[listener])
