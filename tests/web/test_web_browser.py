@@ -174,7 +174,8 @@ def test_flags_skip_and_the_list_of_keys(site, open_page):
 
 
 def drag(page: Page, letter: str, rank: int) -> None:
-    """By mouse, in steps, as a hand does it."""
+    """By mouse, in steps, as a hand does it; a hand waits until the cards lie still."""
+    page.wait_for_timeout(400)
     head = card(page, letter).locator(".letter").bounding_box()
     page.mouse.move(head["x"] + 8, head["y"] + 8)
     page.mouse.down()
