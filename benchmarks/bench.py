@@ -16,11 +16,12 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from race import Refused, Result, alternate, compare, compare_rates, kl_is_zero, same_figures, start
+from race import Refused, Result, alternate, compare, kl_is_zero, same_figures, start
 from roof import Roof, measure
 from tasks import Task, prepare
 
 from trivium.models import compute_for
+from trivium.models.load import load_blank
 from trivium.runs.atomic import write_text
 
 ROOFS_AGREE = 0.05
@@ -138,7 +139,7 @@ def _ppo(ours: list[dict], peer: list[dict]) -> Result:
 
 def _sample(ours: list[dict], peer: list[dict]) -> Result:
     gate = "the law of the sampler is held by tests/rollouts"
-    return compare_rates(ours, peer, gate)
+    return compare(ours, peer, gate, per="tokens")
 
 
 GATES: dict[str, Callable[[list[dict], list[dict]], Result]] = {
@@ -148,13 +149,8 @@ GATES: dict[str, Callable[[list[dict], list[dict]], Result]] = {
 
 def static_bytes(task: Task) -> int:
     """fp32 weights; with gradients and two moments where a model is trained."""
-    config = json.loads((Path(task.policy) / "config.json").read_text())
-    d, layers, f = config["hidden_size"], config["num_hidden_layers"], config["intermediate_size"]
-    heads, kv = config["num_attention_heads"], config["num_key_value_heads"]
-    layer = 2 * d * d + 2 * d * d * kv // heads + 3 * d * f + 2 * d
-    trunk = layers * layer + config["vocab_size"] * d + d
     copies = {"sft": 16, "reward": 16, "ppo": 16 + 16 + 4 + 4, "sample": 4}
-    return copies[task.kind] * trunk
+    return copies[task.kind] * load_blank(task.policy).model.num_parameters()
 
 
 def lengths(ours: list[dict]) -> dict[str, float]:

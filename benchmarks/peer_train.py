@@ -30,9 +30,6 @@ def listening(trainer_class: type, prefix: str) -> type:
             self.losses.append(float(loss))
             return loss
 
-        def _clip_grad_norm(self, *args, **kwargs):
-            return super()._clip_grad_norm(*args, **kwargs)
-
         def _maybe_log_save_evaluate(self, *args, **kwargs):
             self.facts[f"{prefix}/loss"] = sum(self.losses)
             self.losses.clear()

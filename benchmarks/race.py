@@ -83,17 +83,12 @@ class Result:
     """What was found equal before a clock was looked at."""
 
 
-def compare(ours: list[dict], peer: list[dict], gate: str) -> Result:
-    """Medians, their ratio (above 1: ours is faster), and the range of the pairs."""
-    mine, theirs = ([m["seconds"] for m in side] for side in (ours, peer))
-    pairs = [b / a for a, b in zip(mine, theirs, strict=True)]
-    a, b = median(mine), median(theirs)
-    return Result(a, b, b / a, (min(pairs), max(pairs)), gate)
+def compare(ours: list[dict], peer: list[dict], gate: str, *, per: str | None = None) -> Result:
+    """Medians, their ratio (above 1: ours is faster), and the range of the pairs.
 
-
-def compare_rates(ours: list[dict], peer: list[dict], gate: str) -> Result:
-    """The same for tokens a second, where each side writes answers of its own."""
-    mine, theirs = ([m["seconds"] / m["tokens"] for m in side] for side in (ours, peer))
+    ``per``: the count that seconds are divided by, where each side writes answers of its own.
+    """
+    mine, theirs = ([m["seconds"] / (m[per] if per else 1) for m in side] for side in (ours, peer))
     pairs = [b / a for a, b in zip(mine, theirs, strict=True)]
     a, b = median(mine), median(theirs)
     return Result(a, b, b / a, (min(pairs), max(pairs)), gate)

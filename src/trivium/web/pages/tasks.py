@@ -1,12 +1,13 @@
 """A labeler's pages: home, the next task, drafts, submits, and one's own labels."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.datastructures import FormData
 
 from trivium.errors import UserError
 from trivium.labels.prompt import Words
@@ -119,55 +120,25 @@ def keep_draft_form(request: Request, sent: Sent, assignment_id: Id) -> Response
 @router.post("/tasks/{assignment_id}/ranking")
 def rank(request: Request, sent: Sent, assignment_id: Id) -> Response:
     """Submit ratings and ranks."""
-    store, person_id = request.app.state.store, sent.session.person.id
     found = _find(request, sent.session, assignment_id)
-    try:
-        receipt = submit.submit_ranking(
-            store,
-            person_id,
-            assignment_id,
-            sheets.ranking_sheet(sent.form, found),
-            submission_id=_submission(sent.form),
-        )
-    except UserError as error:
-        return _refused(request, sent, found, error)
-    return _saved(request, receipt)
+    sheet = partial(sheets.ranking_sheet, sent.form, found)
+    return _hand_in(request, sent, found, submit.submit_ranking, sheet)
 
 
 @router.post("/tasks/{assignment_id}/demonstration")
 def demonstrate(request: Request, sent: Sent, assignment_id: Id) -> Response:
     """Submit an answer of one's own."""
-    store, person_id = request.app.state.store, sent.session.person.id
     found = _find(request, sent.session, assignment_id)
-    try:
-        receipt = submit.submit_demonstration(
-            store,
-            person_id,
-            assignment_id,
-            sheets.demonstration_sheet(sent.form),
-            submission_id=_submission(sent.form),
-        )
-    except UserError as error:
-        return _refused(request, sent, found, error)
-    return _saved(request, receipt)
+    sheet = partial(sheets.demonstration_sheet, sent.form)
+    return _hand_in(request, sent, found, submit.submit_demonstration, sheet)
 
 
 @router.post("/tasks/{assignment_id}/skip")
 def skip(request: Request, sent: Sent, assignment_id: Id) -> Response:
     """Pass a task on, with the reason."""
-    store, person_id = request.app.state.store, sent.session.person.id
     found = _find(request, sent.session, assignment_id)
-    try:
-        receipt = submit.submit_skip(
-            store,
-            person_id,
-            assignment_id,
-            sheets.skip_sheet(sent.form),
-            submission_id=_submission(sent.form),
-        )
-    except UserError as error:
-        return _refused(request, sent, found, error)
-    return _saved(request, receipt)
+    sheet = partial(sheets.skip_sheet, sent.form)
+    return _hand_in(request, sent, found, submit.submit_skip, sheet)
 
 
 @router.post("/tasks/{assignment_id}/flag")
@@ -228,8 +199,21 @@ def _keep(request: Request, session: Session, found: Assignment, filled: Fields)
     leases.save_draft(request.app.state.store, session.person.id, found.id, body, sequence=sequence)
 
 
-def _submission(form: FormData) -> str:
-    return text(form, "submission_id") or str(uuid4())
+def _hand_in(
+    request: Request,
+    sent: Posted,
+    found: Assignment,
+    take: Callable[..., Receipt | None],
+    sheet: Callable[[], object],
+) -> Response:
+    """Read the form and store it; a form that can't be read is shown again."""
+    submission_id = text(sent.form, "submission_id") or str(uuid4())
+    store, person_id = request.app.state.store, sent.session.person.id
+    try:
+        receipt = take(store, person_id, found.id, sheet(), submission_id=submission_id)
+    except UserError as error:
+        return _refused(request, sent, found, error)
+    return _saved(request, receipt)
 
 
 def _refused(request: Request, sent: Posted, found: Assignment, error: UserError) -> Response:
