@@ -502,6 +502,10 @@ class PPO:
             )
         if self.estimator == "gae" and self.value == "none":
             raise UserError("estimator: gae needs a value function; set value or another estimator")
+        if self.klpen_target is not None and self.loss != "klpen":
+            raise UserError(f"klpen_target: is for loss = klpen, got loss = {self.loss}")
+        if self.value_from is not None and self.value != "separate":
+            raise UserError(f"value_from: is for value = separate, got value = {self.value}")
         if self.ptx_coef > 0 and self.pretraining is None:
             raise UserError("pretraining: ptx_coef > 0 needs web text; give --pretraining FILE")
         ptx_per_minibatch = self.ptx_examples_per_episode * self.episodes_per_minibatch
@@ -546,6 +550,7 @@ class Collect:
     """Seeds K, sampling and the labelers."""
 
     def __post_init__(self) -> None:
+        _check(len(self.models) > 0, "models", "at least one model", self.models)
         _check(self.min_completions >= 2, "min_completions", ">= 2", self.min_completions)
         _check(
             self.max_completions >= self.min_completions,

@@ -60,7 +60,11 @@ CONFIGS = {
         sampling=samplings,
     ),
     "collect": st.builds(
-        Collect, models=st.lists(texts).map(tuple), prompts=texts, overlap=shares, labelers=maybe
+        Collect,
+        models=st.lists(texts, min_size=1).map(tuple),
+        prompts=texts,
+        overlap=shares,
+        labelers=maybe,
     ),
     "evaluate": st.builds(
         Evaluate,
@@ -144,6 +148,24 @@ def test_what_is_wrong_is_named_in_one_line(text, expected):
     for part in expected:
         assert part in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"klpen_target": 0.01}, "klpen_target: is for loss = klpen"),
+        ({"value_from": "rm", "value": "shared"}, "value_from: is for value = separate"),
+        ({"klpen_target": 0.01, "loss": "klpen"}, None),
+        ({"value_from": "rm"}, None),
+    ],
+)
+def test_a_knob_that_would_turn_nothing_is_refused(fields, expected):
+    values = {"policy": "p", "prompts": "x", "reward": ["r"], **fields}
+    if expected is None:
+        build(PPO, values, where="here")
+        return
+    with pytest.raises(UserError, match=expected):
+        build(PPO, values, where="here")
 
 
 def test_missing_fields_are_named():
