@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from trivium.errors import UserError
 from trivium.models import load_policy, load_reward_model, save_reward_model
 from trivium.models.load import new_reward_model
 from trivium.rewards import model as rewards_model
@@ -92,3 +93,11 @@ def test_read_out_is_what_the_head_reads(reward, expected, cpu):
     assert states.dtype == torch.float32
     scores = states @ reward.head.weight.detach()[0]
     torch.testing.assert_close(scores, torch.tensor(expected), rtol=0, atol=1e-4)
+
+
+def test_a_text_beyond_the_context_is_refused_and_one_at_its_end_is_not(reward, cpu):
+    """256 positions; one token of the sequence is the prompt's."""
+    fits = from_lists([[5]], [[7] * 255])
+    score_sequences(reward, fits, cpu)
+    with pytest.raises(UserError, match="257 of its tokens is longer than its context of 256"):
+        score_sequences(reward, from_lists([[5], [5]], [[7], [7] * 256]), cpu)

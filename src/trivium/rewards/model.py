@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from trivium.errors import UserError
 from trivium.models import Compute, RewardModel
 from trivium.models.forward import hidden_states
 from trivium.text import Sequences, encode_prompt, encode_response, from_lists, select
@@ -45,7 +46,18 @@ def score_sequences(reward: RewardModel, sequences: Sequences, compute: Compute)
 
 @torch.no_grad()
 def read_out(reward: RewardModel, sequences: Sequences, compute: Compute) -> Float[Tensor, "B d"]:
-    """What the head reads: the hidden state of each sequence's last token, fp32."""
+    """What the head reads: the hidden state of each sequence's last token, fp32.
+
+    Raises:
+        UserError: a text is longer than the model's context, where its scores mean nothing.
+    """
+    context = reward.model.config.get_text_config().max_position_embeddings
+    longest = int(sequences.lengths.max())
+    if longest > context:
+        raise UserError(
+            f"reward model {reward.name}: a text of {longest} of its tokens is longer than its "
+            f"context of {context}; lower max_prompt_tokens or max_response_tokens"
+        )
     pieces = []
     for rows in _batches(sequences.lengths):
         part = select(sequences, rows)
