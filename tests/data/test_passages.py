@@ -68,7 +68,7 @@ def test_every_quotation_is_found_and_no_other(rows: list[str], pages: list[str]
         known = passages_of(heldout)
     for page in pages:
         expected = {i for i, row in enumerate(heldout) if quotes(page, row.text)}
-        assert {passage.index for passage in known.all_in(page)} == expected
+        assert {passage.row for passage in known.all_in(page)} == expected
 
 
 def test_a_screen_lets_the_other_pages_through_and_counts_each_page_once():

@@ -205,7 +205,9 @@ def to_trl_pairs(ranking: Ranking) -> list[Row]:
     """
     prompt = [message.model_dump() for message in ranking.prompt]
     ordered = sorted(ranking.completions, key=lambda completion: completion.rank)
-    known = ranking.model_dump(include=set(_CARRIED) - {"id"}, exclude_none=True)
+    known = ranking.model_dump(
+        include={"author_id", "org_id", "source", "labeler"}, exclude_none=True
+    )
     return [
         {
             "prompt": prompt,

@@ -36,7 +36,7 @@ class Passage(NamedTuple):
     words: list[str]
     """Normalised."""
 
-    index: int
+    row: int
     """The row's position, from 0."""
 
     name: str
@@ -94,7 +94,7 @@ class Screen:
             self.left_out[position] = Leak(
                 reason="quotation",
                 train_index=position,
-                heldout_index=quoted.index,
+                heldout_index=quoted.row,
                 train_name=name_of(page),
                 heldout_name=quoted.name,
             )

@@ -227,7 +227,7 @@ def count_quoted(rows: list[Label], places: list[str], *, say: Callable[[str], N
         try:
             for page in reading.texts():
                 for passage in passages.all_in(page):
-                    found.setdefault(passage.index, f"{passage.name} in {reading.source}")
+                    found.setdefault(passage.row, f"{passage.name} in {reading.source}")
         except UserError as error:
             say(f"not searched for held-out rows: {reading.source} of {reading.run} ({error})")
             continue
