@@ -12,6 +12,13 @@ from typing import Any
 import pytest
 
 NURSERY = Path(__file__).with_name("nursery.py")
+SRC = Path(__file__).parents[2] / "src"
+
+
+def environment(*, hash_seed: int) -> dict[str, str]:
+    """This checkout's code, on one thread."""
+    own = {"PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": str(hash_seed)}
+    return os.environ | own
 
 
 class Nursery:
@@ -25,7 +32,7 @@ class Nursery:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": str(hash_seed)},
+            env=environment(hash_seed=hash_seed),
         )
 
     def start(self, *words: str) -> int:
@@ -72,9 +79,14 @@ def nursery(tmp_path_factory) -> Iterator[Nursery]:
 def tiny(tmp_path_factory) -> Path:
     """The folder of a finished `trivium run tiny_cpu`."""
     folder = tmp_path_factory.getbasetemp() / "tiny"
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1"}
     command = [sys.executable, "-m", "trivium", "run", "tiny_cpu", "--out", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300,
-                          check=False)  # fmt: skip
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=environment(hash_seed=1),
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return folder
