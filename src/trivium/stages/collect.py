@@ -49,7 +49,7 @@ def collect(cfg: Collect, run: Run, compute: Compute) -> None:
             raise UserError(
                 f"{cfg.prompts}: {len(report.dropped)} prompts are longer than "
                 f"sampling.max_prompt_tokens = {cfg.sampling.max_prompt_tokens} "
-                f"(first: {report.dropped[0]}); raise it or take them out"
+                f"(first: {report.dropped[0].id}); raise it or take them out"
             )
         generator = torch.Generator().manual_seed(cfg.seed * 1009 + number)
         batches = range(0, len(rows), PROMPTS_AT_ONCE)

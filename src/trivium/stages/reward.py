@@ -76,7 +76,7 @@ class Data:
         heldout: rankings of held-out prompts by the same labelers.
         strangers: rankings by held-out labelers, of prompts that are not trained on.
         demonstrations: those that fit; their mean score becomes 0.
-        demonstration_rows: all of them, as they were read.
+        demonstration_rows: the same, as they were read.
         rankings: every row as it was read, for the labelers' agreement.
         report: what became of the training rows.
         other_reports: what became of the rows that are measured on, by their part of the data.
@@ -187,12 +187,13 @@ def load_data(cfg: Reward, reward: RewardModel) -> Data:
         max_prompt_tokens=cfg.max_prompt_tokens, max_response_tokens=cfg.max_response_tokens
     )
     sequences, demonstrations_report = encode_demonstrations(demonstrations, reward.codec, limits)
+    too_long = {row.id for row in demonstrations_report.dropped}
     return Data(
         train=encoded,
         heldout=measured,
         strangers=unseen,
         demonstrations=sequences,
-        demonstration_rows=demonstrations,
+        demonstration_rows=[row for row in demonstrations if row.id not in too_long],
         rankings=rows,
         report=replace(report, left_out=left_out),
         other_reports={
