@@ -19,8 +19,15 @@ def _check(ok: bool, name: str, expected: str, got: object) -> None:
         raise UserError(f"{name}: expected {expected}, got {got!r}")
 
 
+def _check_counts(config: object, *names: str) -> None:
+    """Each is above 0, or not set at all."""
+    for name in names:
+        count = getattr(config, name)
+        _check(count is None or count > 0, name, "> 0", count)
+
+
 def _check_divides(small_name: str, small: int, large_name: str, large: int) -> None:
-    if small < 1 or large % small:
+    if small < 1 or large < small or large % small:
         raise UserError(
             f"{small_name}: expected a divisor of {large_name} = {large}, got {small}; "
             f"every batch is used whole, so change one of the two"
@@ -149,7 +156,9 @@ class Pretrain:
 
     def __post_init__(self) -> None:
         _check_divides("num_heads", self.num_heads, "hidden_size", self.hidden_size)
-        _check(self.num_steps > 0, "num_steps", "> 0", self.num_steps)
+        _check_counts(self, "num_layers", "intermediate_size", "num_steps", "sequences_per_step")
+        _check_counts(self, "checkpoint_every")
+        _check(self.context_tokens > 1, "context_tokens", "> 1", self.context_tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +229,7 @@ class SFT:
             "examples_per_step",
             self.examples_per_step,
         )
-        _check(self.num_epochs > 0, "num_epochs", "> 0", self.num_epochs)
+        _check_counts(self, "num_epochs", "select_samples")
         _check(self.lr >= 0, "lr", ">= 0", self.lr)
         _check(0 <= self.dropout < 1, "dropout", "a number in [0, 1)", self.dropout)
         _check(
@@ -295,7 +304,7 @@ class Reward:
             "prompts_per_step",
             self.prompts_per_step,
         )
-        _check(self.num_epochs > 0, "num_epochs", "> 0", self.num_epochs)
+        _check_counts(self, "num_epochs", "max_prompt_tokens", "max_response_tokens")
         _check(self.lr >= 0, "lr", ">= 0", self.lr)
 
 
@@ -481,11 +490,19 @@ class PPO:
         self._check_combinations()
 
     def _check_ranges(self) -> None:
-        for name in ("num_steps", "inner_epochs", "checkpoint_every", "kl_horizon_episodes"):
-            _check(getattr(self, name) > 0, name, "> 0", getattr(self, name))
-        for name in ("warmup_steps", "heldout_every", "heldout_episodes"):
+        _check_counts(self, "num_steps", "inner_epochs", "checkpoint_every", "heldout_episodes")
+        _check_counts(self, "kl_horizon_episodes", "kl_target_nats_per_response", "klpen_target")
+        _check_counts(self, "scale_rewards_episodes", "ptx_examples_per_backward")
+        for name in ("warmup_steps", "heldout_every"):
             _check(getattr(self, name) >= 0, name, ">= 0", getattr(self, name))
-        for name in ("kl_coef", "ptx_coef", "lr", "value_lr", "entropy_coef", "klpen_coef"):
+        _check(
+            self.ptx_tokens_per_example > 1,
+            "ptx_tokens_per_example",
+            "> 1, for the first is predicted from nothing",
+            self.ptx_tokens_per_example,
+        )
+        prices = ("kl_coef", "ptx_coef", "lr", "value_lr", "value_coef", "entropy_coef")
+        for name in (*prices, "klpen_coef"):
             _check(getattr(self, name) >= 0, name, ">= 0", getattr(self, name))
         for name in ("gamma", "lam"):
             _check(0 <= getattr(self, name) <= 1, name, "a number in [0, 1]", getattr(self, name))
@@ -502,6 +519,10 @@ class PPO:
             )
         if self.estimator == "gae" and self.value == "none":
             raise UserError("estimator: gae needs a value function; set value or another estimator")
+        if self.klpen_target is not None and self.loss != "klpen":
+            raise UserError(f"klpen_target: is for loss = klpen, got loss = {self.loss}")
+        if self.value_from is not None and self.value != "separate":
+            raise UserError(f"value_from: is for value = separate, got value = {self.value}")
         if self.ptx_coef > 0 and self.pretraining is None:
             raise UserError("pretraining: ptx_coef > 0 needs web text; give --pretraining FILE")
         ptx_per_minibatch = self.ptx_examples_per_episode * self.episodes_per_minibatch
@@ -546,6 +567,8 @@ class Collect:
     """Seeds K, sampling and the labelers."""
 
     def __post_init__(self) -> None:
+        _check(len(self.models) > 0, "models", "at least one model", self.models)
+        _check_counts(self, "num_prompts")
         _check(self.min_completions >= 2, "min_completions", ">= 2", self.min_completions)
         _check(
             self.max_completions >= self.min_completions,
@@ -608,6 +631,7 @@ class Evaluate:
     """Seeds sampling and the bootstrap."""
 
     def __post_init__(self) -> None:
+        _check_counts(self, "num_prompts", "pretraining_examples", "prompts_per_batch")
         if self.baseline not in self.models:
             raise UserError(
                 f"baseline: expected one of the models {sorted(self.models)}, got {self.baseline!r}"

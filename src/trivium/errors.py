@@ -6,4 +6,13 @@ class UserError(Exception):
 
     The message is one line: where it happened (file, line, field), what was expected, what to do.
     The command line prints it without a traceback and exits with 2. Bugs stay ordinary exceptions.
+
+    Args:
+        message: the line.
+        refused: a run was refused its folder, which belongs to another: nothing was written there,
+            and nothing may be.
     """
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused

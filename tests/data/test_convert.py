@@ -177,9 +177,13 @@ def test_trl_pairs_by_hand():
         "id": "r",
         "prompt": SKY,
         "labeler": "lee",
+        "author_id": "ann",
+        "org_id": "acme",
+        "source": "web",
         "completions": [{"text": text, "rank": rank} for text, rank in answers],
     }
     common = {"prompt": SKY, "margin": 2.0, "group_id": "r", "labeler": "lee"}
+    common |= {"author_id": "ann", "org_id": "acme", "source": "web"}
     assert to_trl_pairs(Ranking.model_validate(row)) == [
         {**common, "chosen": [assistant("best")], "rejected": [assistant("bad")]},
         {**common, "chosen": [assistant("also best")], "rejected": [assistant("bad")]},

@@ -1,6 +1,7 @@
 """The verbs of `trivium data`, on small files."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -71,10 +72,16 @@ def test_split_leaves_no_leak_behind(tmp_path: Path):
     assert commands.leak_check(train, heldout) == []
     assert counts["train"] == commands.check(train, "rankings")["rows"]
     assert counts["heldout"] == commands.check(heldout, "rankings")["rows"]
-    assert counts["train"] + counts["heldout"] + len(counts["left_out"]) == 140
+    assert counts["train"] + counts["heldout"] + counts["left_out"] == 140
     # what was left out stood among the forty rows that are alike, and was meant for train
-    assert counts["left_out"]
-    assert all(position > 100 for position in counts["left_out"])
+    assert counts["left_out"] > commands.LEFT_OUT_SHOWN == len(counts["examples"])
+    shares = "near-duplicate of s|same prompt as a"
+    for example in counts["examples"]:
+        row, name = re.match(rf"row (\d+) \((\w+)\): (?:{shares})\d+$", example).groups()
+        assert int(row) > 100
+        assert rows[int(row) - 1]["id"] == name
+    kept = {row.id for side in (train, heldout) for row in read_rankings(side)}
+    assert kept.isdisjoint(re.findall(r"\((\w+)\)", " ".join(counts["examples"])))
 
 
 def test_leak_check_finds_the_same_prompt_in_files_of_two_kinds(tmp_path: Path):

@@ -119,7 +119,11 @@ def test_a_split_without_leaks_loses_training_rows_only():
     assert heldout == plain_heldout
     near = [row for row in plain_train if row.id.startswith("near")]
     assert 0 < len(near) < 10  # the plain split has them on both sides
-    assert [rows[i] for i in left_out] == near
+    assert [rows[leak.train_index] for leak in left_out] == near
+    for leak in left_out:
+        assert rows[leak.heldout_index] in heldout
+        assert rows[leak.heldout_index].id == leak.heldout_name
+        assert leak.shares() == f"near-duplicate of {leak.heldout_name}"
     assert train == [row for row in plain_train if row not in near]
     assert find_leaks(train, heldout) == []
 

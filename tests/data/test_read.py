@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from trivium.data import read_demonstrations, read_prompts, read_rankings, read_texts
+from trivium.data import (
+    read_cloze,
+    read_demonstrations,
+    read_prompts,
+    read_rankings,
+    read_texts,
+)
 from trivium.data.sources import raw_rows
 from trivium.data.write import write_jsonl, write_parquet
 from trivium.errors import UserError
@@ -223,3 +229,25 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path):
     assert len(list(read_prompts(path))) == 1
     write_jsonl(path, read_prompts(path))
     assert not path.read_bytes().startswith(b"\xef")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"prefix": "It is", "options": [" a", " b"], "answer": 2}, "below 2, got 2"),
+        ({"prefix": "It is", "options": [" a", " b"], "answer": -1}, "answer"),
+        ({"prefix": "It is", "options": [" a"], "answer": 0}, "options"),
+        ({"prefix": "It is", "options": [" a", ""], "answer": 0}, r"options\[1\]"),
+        ({"prefix": "", "options": [" a", " b"], "answer": 0}, "prefix"),
+        ({"prefix": "It is", "options": [" a", " b"]}, "answer: expected a value"),
+    ],
+)
+def test_cloze_questions_that_cannot_be_asked(tmp_path: Path, row, said):
+    good = {"prefix": "It is", "options": [" a", " b"], "answer": 1}
+    path = tmp_path / "c.jsonl"
+    path.write_text(json.dumps(good) + "\n" + json.dumps(row) + "\n")
+    with pytest.raises(UserError, match=rf"c\.jsonl:2: .*{said}") as error:
+        list(read_cloze(path))
+    assert "\n" not in str(error.value)
+    path.write_text(json.dumps(good) + "\n")
+    assert [question.model_dump() for question in read_cloze(path)] == [good]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trivium.data import read_prompts, read_rankings, write_jsonl, write_parquet
+from trivium.data import read_prompts, read_rankings, side, write_jsonl, write_parquet
+from trivium.data.commands import convert_file
 from trivium.data.convert import to_trl_pairs
 from trivium.errors import UserError
 from trivium.labels import Ranking
@@ -72,6 +73,27 @@ def test_export_and_read_by_hand(tmp_path: Path, name: str):
         [("y", 1, 1.0), ("x", 2, 0.0)],
     ]
     assert [row.id for row in read_prompts(path)] == ["one", "one", "two"]
+
+
+@pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.parquet"])
+def test_the_way_to_trl_and_back_moves_no_row_to_the_other_side(tmp_path: Path, name: str):
+    """An author has one side: so it must still be known whose prompt it is, though some are not."""
+    rows = [
+        {**ranking(f"r{i}", [("x", 1), ("y", 2)]).model_dump(exclude_none=True),
+         "prompt": [{"role": "user", "content": f"Question {i}?"}]}
+        for i in range(1400)
+    ]  # fmt: skip
+    for i, row in enumerate(rows[1100:]):  # more rows without an author than Parquet looks ahead
+        row |= {"author_id": f"author {i % 30}", "source": "api"}
+    source, pairs = tmp_path / "r.jsonl", tmp_path / name
+    write_jsonl(source, rows)
+    convert_file(source, "rankings", pairs, to="trl")
+    there, back = list(read_rankings(source)), list(read_rankings(pairs))
+    sides = [[side(row, salt="s", heldout_fraction=0.3) for row in part] for part in (there, back)]
+    assert sides[0] == sides[1]
+    assert [(r.id, r.author_id, r.source) for r in there] == [
+        (r.id, r.author_id, r.source) for r in back
+    ]
 
 
 answers = st.lists(st.tuples(st.sampled_from(["", "a", "b", "c"]), st.integers(1, 4)), min_size=2)

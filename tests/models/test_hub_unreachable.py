@@ -19,26 +19,26 @@ from trivium.errors import UserError
 from trivium.models import load_policy
 from trivium.models.compute import compute_for
 
-def refusal(act):
+for place in sys.argv[1:]:
     began = time.monotonic()
     try:
-        act()
+        if place.startswith("hf://"):
+            next(read_prompts(place))
+        else:
+            load_policy(place, compute_for("float32"))
     except UserError as error:
         print(f"{time.monotonic() - began:.2f} {error}")
     else:
         print("0 loaded")
-
-place, data = sys.argv[1:]
-refusal(lambda: load_policy(place, compute_for("float32")))
-refusal(lambda: next(read_prompts(data)))
 """
 DATA = "hf://owner/rows?split=train"
+NOBODY = "http://127.0.0.1:9"
 
 
-def refusals(place: str, data: str, **environment: str) -> list[tuple[float, str]]:
-    """What a process says that asks the hub for a model and for data, and after how long."""
+def refusals(*places: str, **environment: str) -> list[tuple[float, str]]:
+    """What a process says that asks the hub for models and data, and after how long."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, place, data],
+        [sys.executable, "-c", SCRIPT, *places],
         capture_output=True,
         text=True,
         env=os.environ | environment,
@@ -49,12 +49,25 @@ def refusals(place: str, data: str, **environment: str) -> list[tuple[float, str
     return [(float(seconds), text) for seconds, text in lines]
 
 
-def test_a_port_where_nobody_listens(tmp_path: Path):
-    found = refusals("owner/name", DATA, HF_ENDPOINT="http://127.0.0.1:9", HF_HOME=str(tmp_path))
+@pytest.fixture
+def cache(model_folder, tmp_path: Path) -> str:
+    """With owner/kept as huggingface_hub lays it out: refs/main names the snapshot."""
+    repository = tmp_path / "hub" / "models--owner--kept"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("a" * 40)
+    shutil.copytree(model_folder(), repository / "snapshots" / ("a" * 40))
+    return str(tmp_path)
+
+
+def test_a_port_where_nobody_listens(cache: str):
+    """And a cached model needs nobody to."""
+    places = ("owner/name", DATA, "owner/kept")
+    *found, kept = refusals(*places, HF_ENDPOINT=NOBODY, HF_HOME=cache)
     assert [text.split(":")[0] for _, text in found] == ["owner/name", "owner/rows"]
     for seconds, text in found:
         assert seconds < 8  # it was 47 and 25; most of what is left is importing
-        assert "the hub at http://127.0.0.1:9 can't be reached" in text
+        assert f"the hub at {NOBODY} can't be reached" in text
+    assert kept == (0.0, "loaded")
 
 
 def test_a_host_that_never_answers(tmp_path: Path):
@@ -67,13 +80,6 @@ def test_a_host_that_never_answers(tmp_path: Path):
         assert "can't be reached" in text
 
 
-@pytest.mark.parametrize("offline", ["0", "1"])
-def test_a_cached_model_needs_no_network(model_folder, tmp_path: Path, offline: str):
-    """The cache as huggingface_hub lays it out: refs/main names the snapshot."""
-    repository = tmp_path / "hub" / "models--owner--name"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text("a" * 40)
-    shutil.copytree(model_folder(), repository / "snapshots" / ("a" * 40))
-    (model, _) = refusals("owner/name", DATA, HF_ENDPOINT="http://127.0.0.1:9",
-                          HF_HOME=str(tmp_path), HF_HUB_OFFLINE=offline)  # fmt: skip
-    assert model == (0.0, "loaded")
+def test_a_cached_model_is_loaded_offline(cache: str):
+    asked = refusals("owner/kept", HF_ENDPOINT=NOBODY, HF_HOME=cache, HF_HUB_OFFLINE="1")
+    assert asked == [(0.0, "loaded")]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from trivium.errors import UserError
 from trivium.models import load_policy, load_reward_model, save_reward_model
 from trivium.models.load import new_reward_model
 from trivium.rewards import model as rewards_model
@@ -92,3 +93,28 @@ def test_read_out_is_what_the_head_reads(reward, expected, cpu):
     assert states.dtype == torch.float32
     scores = states @ reward.head.weight.detach()[0]
     torch.testing.assert_close(scores, torch.tensor(expected), rtol=0, atol=1e-4)
+
+
+def test_a_text_beyond_the_context_is_refused_and_one_at_its_end_is_not(reward, cpu):
+    """256 positions; one token of the sequence is the prompt's."""
+    fits = from_lists([[5]], [[7] * 255])
+    score_sequences(reward, fits, cpu)
+    with pytest.raises(UserError, match="257 of its tokens is longer than its context of 256"):
+        score_sequences(reward, from_lists([[5], [5]], [[7], [7] * 256]), cpu)
+
+
+def test_an_answer_beyond_the_context_is_cut_there_and_a_prompt_that_fills_it_is_refused(
+    reward, cpu
+):
+    """A policy may write up to its own context, and the end-of-turn token comes on top."""
+    question = [{"role": "user", "content": "Why?"}]
+    prompt = encode_prompt(reward.codec, question, where="x")
+    answer = "The cat saw the dog. " * 60
+    whole = encode_response(reward.codec, answer, where="x")
+    assert len(prompt) + len(whole) > 256
+    cut = from_lists([prompt], [whole[: 256 - len(prompt)]])
+    (got,) = score_texts(reward, [question], [answer], cpu)
+    assert got == pytest.approx(score_sequences(reward, cut, cpu)[0], abs=1e-5)
+    filled = [{"role": "user", "content": answer}]
+    with pytest.raises(UserError, match=r"fills its context of 256; lower sampling\.max_prompt"):
+        score_texts(reward, [filled], ["Yes."], cpu)

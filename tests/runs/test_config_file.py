@@ -1,5 +1,7 @@
 """Configs in YAML: nothing is lost on the way, and nothing wrong gets through."""
 
+from dataclasses import MISSING, fields
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,7 +62,11 @@ CONFIGS = {
         sampling=samplings,
     ),
     "collect": st.builds(
-        Collect, models=st.lists(texts).map(tuple), prompts=texts, overlap=shares, labelers=maybe
+        Collect,
+        models=st.lists(texts, min_size=1).map(tuple),
+        prompts=texts,
+        overlap=shares,
+        labelers=maybe,
     ),
     "evaluate": st.builds(
         Evaluate,
@@ -144,6 +150,49 @@ def test_what_is_wrong_is_named_in_one_line(text, expected):
     for part in expected:
         assert part in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"klpen_target": 0.01}, "klpen_target: is for loss = klpen"),
+        ({"value_from": "rm", "value": "shared"}, "value_from: is for value = separate"),
+        ({"klpen_target": 0.01, "loss": "klpen"}, None),
+        ({"value_from": "rm"}, None),
+    ],
+)
+def test_a_knob_that_would_turn_nothing_is_refused(fields, expected):
+    values = {"policy": "p", "prompts": "x", "reward": ["r"], **fields}
+    if expected is None:
+        build(PPO, values, where="here")
+        return
+    with pytest.raises(UserError, match=expected):
+        build(PPO, values, where="here")
+
+
+NOTHING = {
+    SFT: ("examples_per_step", "select_samples", "num_epochs"),
+    Reward: ("prompts_per_step", "max_prompt_tokens", "max_response_tokens"),
+    PPO: ("episodes_per_step", "heldout_episodes", "ptx_tokens_per_example", "klpen_target",
+          "ptx_examples_per_backward", "kl_target_nats_per_response", "scale_rewards_episodes"),
+    Collect: ("num_prompts",),
+    Evaluate: ("num_prompts", "pretraining_examples", "prompts_per_batch"),
+    Pretrain: ("checkpoint_every", "sequences_per_step", "context_tokens"),
+}  # fmt: skip
+NEEDED = {"model": "m", "demonstrations": "d", "rankings": "r", "policy": "p", "prompts": "x",
+          "reward": ["r"]}  # fmt: skip
+
+
+@pytest.mark.parametrize(("cls", "name"), [(c, name) for c in NOTHING for name in NOTHING[c]])
+def test_none_of_something_is_refused_before_it_divides_anything(cls, name):
+    """Each would stop a run later, with a division by zero or an empty batch."""
+    needed = {field.name for field in fields(cls) if field.default is MISSING}
+    values = {key: value for key, value in NEEDED.items() if key in needed}
+    if cls in (Evaluate, Collect):
+        values["models"] = {"sft": "m"} if cls is Evaluate else ["m"]
+    build(cls, values, where="here")
+    with pytest.raises(UserError, match=name):
+        build(cls, {**values, name: 0}, where="here")
 
 
 def test_missing_fields_are_named():

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.xdist_group("killed")  # one worker kills and resumes for all
 TOY = Path(__file__).with_name("toy_run.py")
 SRC = Path(__file__).parents[2] / "src"
 PLACES = (

@@ -16,7 +16,7 @@ from trivium.runs.pipeline_summary import StageRun, read_lines, read_stages, sum
 from trivium.runs.plots import save_result_plot
 from trivium.runs.report import write_pipeline_report, write_stage_report
 from trivium.runs.report_samples import pair_groups
-from trivium.runs.report_tables import data_table
+from trivium.runs.report_tables import data_table, left_out_table
 
 SECONDS = {"pretrain": 61.0, "sft": 20.5, "answers": 9.0, "reward": 31.0, "ppo": 70.0,
            "ppo_ptx": 90.0, "evaluate": 12.5}  # fmt: skip
@@ -518,4 +518,24 @@ def test_every_part_of_the_data_is_counted() -> None:
                    summary={"data": data}, metrics=[])  # fmt: skip
     table = data_table([run])
     assert table is not None
+    assert table.columns == ("Stage", "kept", "truncated", "dropped")
     assert table.rows == (("reward", "5", "1", "2"), ("reward: heldout", "7", "0", "0"))
+    assert left_out_table([run]) is None
+
+
+def test_what_was_dropped_and_left_out_says_why(tmp_path) -> None:
+    """In the page as a reader sees it."""
+    data = {
+        "kept": 1200,
+        "truncated": 0,
+        "dropped": 5,
+        "left_out": 2,
+        "dropped_reasons": {"too long": 3, "all answers tied": 2},
+        "left_out_examples": [{"row": "p: 7", "shares": "near-duplicate of h<9>"}],
+        "heldout": {"kept": 40, "truncated": 0, "dropped": 0, "left_out": 0},
+    }
+    write_stage(tmp_path / "reward", "reward", {}, {**REWARD, "data": data}, [])
+    write_stage_report(tmp_path / "reward")
+    text = Strict(page_of(tmp_path / "reward")).text
+    assert "1,200 0 5 2 too long (3), all answers tied (2)" in text
+    assert re.search(r"p: 7 near-duplicate of h<9>", text)

@@ -7,8 +7,6 @@ own log, so that the second kill hits a resumed run; then `trivium resume` ends 
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,24 +22,18 @@ def metrics(run: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if not any(t in k for t in TIMING)} for row in rows]
 
 
-def kill_after(words: list[str], run: Path, num_lines: int, extra_seconds: float) -> None:
+def kill_after(nursery, words: list[str], run: Path, num_lines: int, extra_seconds: float) -> None:
     """Start the command, kill it -9 once metrics.jsonl has that many lines and a little later."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trivium", *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
+    process = nursery.start(*words)
     log = run / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (log.exists() and log.read_bytes().count(b"\n") >= num_lines):
-        assert process.poll() is None, "ended before it could be killed"
+        assert nursery.poll(process) is None, "ended before it could be killed"
         assert time.monotonic() < deadline, "never got so far"
         time.sleep(0.005)
     time.sleep(extra_seconds)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    os.killpg(process, signal.SIGKILL)
+    assert nursery.wait(process) == -signal.SIGKILL
 
 
 # Where to kill: lines of metrics.jsonl seen, and seconds after that. The tiny recipe checkpoints
@@ -58,15 +50,15 @@ KILLS = {
 
 
 @pytest.mark.parametrize("stage", KILLS)
-def test_killed_twice_and_resumed_equals_uninterrupted(stage, tiny, tmp_path, trivium):
+def test_killed_twice_and_resumed_equals_uninterrupted(stage, tiny, tmp_path, nursery):
     run = tmp_path / "run"
     kind = yaml.safe_load((tiny / stage / "config.yaml").read_text())["stage"]
     start = [kind, "--config", str(tiny / stage / "config.yaml"), "--out", str(run)]
     (first, after_first), (second, after_second) = KILLS[stage]
-    kill_after(start, run, first, after_first)
+    kill_after(nursery, start, run, first, after_first)
     assert json.loads((run / "summary.json").read_text())["status"] == "running"
-    kill_after(["resume", str(run)], run, second, after_second)
-    trivium("resume", str(run))
+    kill_after(nursery, ["resume", str(run)], run, second, after_second)
+    nursery.run("resume", str(run))
 
     assert metrics(run) == metrics(tiny / stage)
     ours = load_file(run / "model" / "model.safetensors")
@@ -78,10 +70,10 @@ def test_killed_twice_and_resumed_equals_uninterrupted(stage, tiny, tmp_path, tr
     assert all(summary["plan"][name] == count for name, count in summary["executed"].items())
 
 
-def test_a_recipe_goes_on_where_it_was_killed(tiny, tmp_path, trivium):
+def test_a_recipe_goes_on_where_it_was_killed(tiny, tmp_path, nursery):
     run = tmp_path / "whole"
-    kill_after(["run", "tiny_cpu", "--out", str(run)], run / "sft", 2, 0.0)
-    trivium("resume", str(run))
+    kill_after(nursery, ["run", "tiny_cpu", "--out", str(run)], run / "sft", 2, 0.0)
+    nursery.run("resume", str(run))
     for stage in ("pretrain", *KILLS):
         assert metrics(run / stage) == metrics(tiny / stage), stage
     ours = json.loads((run / "summary.json").read_text())
@@ -90,9 +82,9 @@ def test_a_recipe_goes_on_where_it_was_killed(tiny, tmp_path, trivium):
     assert ours["models"] == theirs["models"]
 
 
-def test_another_seed_gives_other_numbers(tiny, tmp_path, trivium):
+def test_another_seed_gives_other_numbers(tiny, tmp_path, nursery):
     """The negative control: the comparison above can fail."""
     run = tmp_path / "run"
     config = str(tiny / "sft" / "config.yaml")
-    trivium("sft", "--config", config, "--seed", "1", "--out", str(run))
+    nursery.run("sft", "--config", config, "--seed", "1", "--out", str(run))
     assert metrics(run) != metrics(tiny / "sft")

@@ -7,10 +7,10 @@ import pytest
 
 from trivium.cli import main
 from trivium.config import PPO, SFT, Evaluate, Pretrain, Reward, Split, StageConfig
-from trivium.data import read_prompts, split
+from trivium.data import read_prompts, read_texts, split
 from trivium.errors import UserError
 from trivium.runs import config_file
-from trivium.stages.lineage import check_heldout, run_of, trainings
+from trivium.stages.lineage import check_heldout, count_quoted, run_of, trainings
 
 KINDS = {SFT: "sft", Reward: "reward", PPO: "ppo", Pretrain: "pretrain", Evaluate: "evaluate"}
 LONG = "Please read the following text with care and then say in one sentence what it is about: "
@@ -146,3 +146,34 @@ def test_the_command_refuses_before_any_model_is_loaded(world, capsys):
     assert "trained on 1 of these 1" in said[0]
     assert main([*words, str(world / "out2"), "--accept-overlap"]) == 2
     assert "no model there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("pages_read", "expected"), [(None, 2), (3, 1)])
+def test_held_out_rows_that_stand_in_text_that_was_read_are_counted(tmp_path, pages_read, expected):
+    """Not what the run itself kept out of the text, nor what lies behind the last page it read."""
+    tales = [f"{LONG}the {who} went out to sea in a boat made of straw" for who in ("fox", "hen")]
+    own, far = f"{LONG}the owl stayed at home with a book", f"{LONG}the cow sang all the night"
+    web = tmp_path / "w.jsonl"
+    pages = ["hello", f"a page with: {tales[0]}", own, "bye", f"the end: {far}", tales[0]]
+    web.write_text("".join(json.dumps({"text": page}) + "\n" for page in pages))
+    cfg = SFT(model="m", demonstrations=rows(tmp_path / "d.jsonl", ["shown"], completion="Yes."),
+              heldout=rows(tmp_path / "h.jsonl", [own], completion="No."),
+              pretraining=str(web))  # fmt: skip
+    run = Path(made(tmp_path / "sft", cfg))
+    if pages_read is not None:
+        counts = {"data": {"pretraining": {"kept": pages_read - 1, "left_out": 1}}}
+        (run / "summary.json").write_text(json.dumps(counts))
+    said: list[str] = []
+    heldout = list(read_prompts(rows(tmp_path / "e.jsonl", [*tales, own, far])))
+    found = count_quoted(heldout, [str(run)], say=said.append)
+    assert found.as_dict() == {"rows": expected, "of": 4, "checked": [str(web)]}
+    assert f"quotes {expected} of 4" in said[0]
+    assert tales[0][:40] in said[0]
+    assert count_quoted(list(read_texts(web))[:1], [str(run)], say=said.append).rows == 0
+    web.unlink()
+    assert count_quoted(heldout, [str(run)], say=said.append).checked == ()
+    assert str(web) in said[-1]
+    plain = PPO(policy="p", reward=("m:f",), prompts="p", pretraining=str(web))  # no ptx: not read
+    place = made(tmp_path / "ppo", plain)
+    assert count_quoted(heldout, [place], say=said.append).checked == ()
+    assert len(said) == 2

@@ -2,8 +2,11 @@
 
 import pytest
 
-from trivium.config import SFT
+from trivium.config import SFT, Pretrain
 from trivium.errors import UserError
+from trivium.runs.directory import open_run
+from trivium.runs.recipes import Entry, Recipe
+from trivium.stages import pipeline
 from trivium.stages.pipeline import run_stage
 
 
@@ -22,3 +25,47 @@ def test_a_report_that_cannot_be_written_does_not_hide_what_stopped_the_stage(tm
     with pytest.raises(UserError, match="no-model") as error:
         run_stage(failing(tmp_path), tmp_path / "run", resume=False)
     assert "report" in error.value.__notes__[0]
+
+
+def snapshot(folder) -> dict[str, tuple[bytes, int]]:
+    """Every file's bytes and time of writing, in nanoseconds."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def test_a_stage_that_is_refused_a_folder_writes_nothing_into_it(tmp_path):
+    """Another run is under way there; then, when it has ended, it is there still."""
+    out = tmp_path / "run"
+    with open_run(out, stage="sft", config=failing(out)) as other:
+        (out / "report.html").write_text("the other run's")
+        before = snapshot(out)
+        for resume in (False, True):
+            with pytest.raises(UserError, match="in use by another run"):
+                run_stage(failing(tmp_path), out, resume=resume)
+        assert snapshot(out) == before
+        other.finish({})
+    (out / ".lock").unlink()  # it names the process that looked last
+    before = snapshot(out)
+    for config, resume, reason in (
+        (failing(tmp_path), False, "holds a run already"),
+        (failing(tmp_path), True, "only with its own config"),
+        (Pretrain(), True, "holds a sft run"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            run_stage(config, out, resume=resume)
+        (out / ".lock").unlink()
+        assert snapshot(out) == before
+
+
+def test_a_recipe_that_is_refused_a_stage_writes_nothing_either(tmp_path):
+    entry = Entry(name="sft", kind="sft", config=failing(tmp_path))
+    recipe = Recipe(name="r", about="a", seed=0, stages=(entry,))
+    with pytest.raises(UserError, match="no-model"):
+        pipeline.run(recipe, tmp_path / "runs")
+    out = tmp_path / "runs" / "sft"
+    with open_run(out, stage="sft", config=entry.config, resume=True) as other:
+        before = snapshot(tmp_path / "runs")
+        with pytest.raises(UserError, match="in use by another run"):
+            pipeline.run(pipeline.load(tmp_path / "runs"), tmp_path / "runs", resume=True)
+        assert snapshot(tmp_path / "runs") == before
+        other.finish({})

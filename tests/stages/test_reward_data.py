@@ -7,6 +7,7 @@ import pytest
 from trivium.config import Reward, Split
 from trivium.errors import UserError
 from trivium.models.load import new_reward_model
+from trivium.stages.preflight import data_figures
 from trivium.stages.reward import load_data
 from trivium.stages.reward_report import heldout_figures, labeler_figures
 
@@ -14,6 +15,14 @@ TOPICS = [
     *("apples", "bread", "chess", "dust", "elms", "frogs", "glass", "hats", "ink", "jazz"),
     *("kites", "lamps", "moss", "nuts", "owls", "pears", "quilts", "rain", "salt", "trains"),
 ]
+
+STORY = "the fox who went over the hill to see what there was to see, and found a lantern there, "
+
+SETTINGS = {
+    "split": Split(heldout_fraction=0.0),
+    "max_prompt_tokens": 128,
+    "accept_affected": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +45,16 @@ def load(reward, folder, rows, heldout, **changes):
         {"id": "short", "prompt": "Say yes.", "completion": "Yes."},
         {"id": "endless", "prompt": "Say yes.", "completion": "yes " * 100},
     ]
-    files = {"rankings": rows, "heldout": heldout, "demonstrations": demonstrations}
+    files = {"rankings": rows, "demonstrations": demonstrations}
+    files |= {} if heldout is None else {"heldout": heldout}
     for name, content in files.items():
         lines = "".join(json.dumps(row) + "\n" for row in content)
         (folder / f"{name}.jsonl").write_text(lines)
     cfg = Reward(
         model="none",
         **{name: str(folder / f"{name}.jsonl") for name in files},
-        split=Split(heldout_fraction=0.0),
-        max_prompt_tokens=64,
         max_response_tokens=32,
-        **{"accept_affected": True, **changes},
+        **SETTINGS | changes,
     )
     return load_data(cfg, reward)
 
@@ -61,21 +69,44 @@ def test_every_row_is_kept_cut_or_dropped_by_name(reward, tmp_path):
         ranking("fresh", "elms", labeler="new"),
         ranking("fresh and tied", "frogs", (2, 2, 2), labeler="new"),
         ranking("after a tie", "bread", labeler="new"),  # nobody trains on that prompt
+        ranking("long", STORY + "ink"),
+        ranking("nearly seen", STORY + "jazz", labeler="new"),
     ]
     heldout = [ranking("a", "glass"), ranking("b", "hats", (1, 1, 1))]
+    heldout += [ranking("in the other file", "kites", labeler="new")]
     data = load(reward, tmp_path, rows, heldout, heldout_labelers=("new",))
-    assert data.train.ids == ["good", "cut"]
-    assert (data.report.kept, data.report.truncated) == (1, ("cut",))
-    assert data.report.dropped == ("tied", "endless")
+    assert data.train.ids == ["good", "cut", "long"]
+    assert (data.report.kept, data.report.truncated) == (1, ("cut", "long"))
+    long, tied = "too long", "all answers tied"
+    assert data.report.dropped == (("tied", tied), ("endless", long))
     found = {
         name: (one.kept, one.truncated, one.dropped) for name, one in data.other_reports.items()
     }
+    seen = tuple((name, "its prompt is trained on") for name in ("seen", "nearly seen"))
     assert found == {
-        "heldout": (1, (), ("b",)),
-        "heldout_labelers": (2, (), ("fresh and tied", "seen")),
-        "demonstrations": (1, (), ("endless",)),
+        "heldout": (1, (), (("b", tied),)),
+        "heldout_labelers": (3, (), (("fresh and tied", tied), *seen)),
+        "demonstrations": (1, (), (("endless", long),)),
     }
-    assert data.strangers.ids == ["fresh", "after a tie"]
+    assert data.strangers.ids == ["fresh", "after a tie", "in the other file"]
+    assert data.heldout.ids == ["a"]
+
+
+def test_what_the_split_leaves_out_is_accounted_for(reward, tmp_path):
+    """Two prompts alike for all but their ends; the split puts one on each side."""
+    rows = [ranking(f"near {topic}", STORY + topic) for topic in TOPICS]
+    rows += [ranking(topic, topic) for topic in TOPICS]
+    data = load(reward, tmp_path, rows, None, split=Split(heldout_fraction=0.3),
+                max_prompt_tokens=400)  # fmt: skip
+    figures = data_figures(data.report, data.other_reports)
+    assert figures["left_out"] > 0
+    near = [row for row in data.heldout.ids if row.startswith("near")]
+    assert 0 < len(near) < len(TOPICS)
+    assert figures["left_out"] == len(TOPICS) - len(near)
+    assert all(
+        name.startswith("near ") for name in (e["row"] for e in figures["left_out_examples"])
+    )
+    assert figures["kept"] + len(data.heldout) + figures["left_out"] == len(rows)
 
 
 def test_ties_beyond_one_in_a_hundred_need_acceptance(reward, tmp_path):

@@ -9,7 +9,7 @@ from trivium.data.convert import Row, to_trl_pairs
 from trivium.data.leaks import Leak, find_leaks, split_without_leaks
 from trivium.data.read import read_demonstrations, read_prompts, read_rankings, read_texts
 from trivium.data.statistics import describe
-from trivium.data.write import write_jsonl, write_parquet
+from trivium.data.write import write_jsonl, write_pairs, write_parquet
 from trivium.errors import UserError
 from trivium.labels import Label, Ranking, Text, has_untied_pair
 
@@ -18,6 +18,9 @@ Kind = Literal["prompts", "demonstrations", "rankings", "texts"]
 
 Target = Literal["native", "parquet", "trl"]
 """What a file is written as: JSONL, Parquet, or TRL's preference pairs."""
+
+LEFT_OUT_SHOWN = 5
+"""Rows that `split_file` names of those it left out."""
 
 
 def read(path: str | Path, kind: Kind) -> Iterator[Label]:
@@ -89,8 +92,7 @@ def convert_file(
             if kind != "rankings":
                 raise UserError(f"to trl: expected rankings, got {kind}; convert them to native")
             pairs = (pair for row in rows for pair in _pairs_of(row))
-            write = write_parquet if str(target).endswith(".parquet") else write_jsonl
-            written = write(target, pairs)
+            written = write_pairs(target, pairs)
         case _:
             assert_never(to)
     return {"read": next(counter), "written": written}
@@ -109,8 +111,8 @@ def split_file(
     The sides are those of `trivium.data.leaks.split_without_leaks`.
 
     Returns:
-        `train`, `heldout`: rows written. `left_out`: positions in the source, from 1, of the
-        training rows left out.
+        `train`, `heldout`: rows written. `left_out`: training rows left out, and `examples` of
+        them: position in the source, from 1, id, and the held-out row that it gives away.
 
     Raises:
         UserError: at the first bad row; the fraction is outside [0, 1]; a side got no row.
@@ -127,8 +129,12 @@ def split_file(
         )
     write_jsonl(Path(out_dir) / "train.jsonl", train)
     write_jsonl(Path(out_dir) / "heldout.jsonl", heldout)
-    positions = [position + 1 for position in left_out]
-    return {"train": len(train), "heldout": len(heldout), "left_out": positions}
+    examples = [
+        f"row {leak.train_index + 1} ({leak.train_name}): {leak.shares()}"
+        for leak in left_out[:LEFT_OUT_SHOWN]
+    ]
+    counts = {"train": len(train), "heldout": len(heldout), "left_out": len(left_out)}
+    return counts | {"examples": examples}
 
 
 def leak_check(train: str | Path, heldout: str | Path, *, kind: Kind = "prompts") -> list[Leak]:

@@ -24,6 +24,8 @@ Row = dict[str, Any]
 """A JSON object."""
 
 _CARRIED = ("id", "author_id", "org_id", "source", "labeler")
+PAIR_COLUMNS = ("prompt", "chosen", "rejected", "margin", "group_id", *_CARRIED[1:])
+"""All columns that `to_trl_pairs` may give."""
 _TURN = re.compile(r"\n\n(Human|Assistant):")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 
@@ -198,11 +200,14 @@ def to_trl_pairs(ranking: Ranking) -> list[Row]:
 
     Each has `prompt`, `chosen`, `rejected` (lists of messages), `margin` (the rank gap, 1 or
     more), `group_id` (the ranking's id: pairs that share it share their prompt) and, where known,
-    `labeler`. A tie gives no pair: C(K, 2) less the tied pairs are returned.
+    `author_id`, by which a split goes, `org_id`, `source` and `labeler`. A tie gives no pair:
+    C(K, 2) less the tied pairs are returned.
     """
     prompt = [message.model_dump() for message in ranking.prompt]
     ordered = sorted(ranking.completions, key=lambda completion: completion.rank)
-    labeler = {"labeler": ranking.labeler} if ranking.labeler is not None else {}
+    known = ranking.model_dump(
+        include={"author_id", "org_id", "source", "labeler"}, exclude_none=True
+    )
     return [
         {
             "prompt": prompt,
@@ -210,7 +215,7 @@ def to_trl_pairs(ranking: Ranking) -> list[Row]:
             "rejected": [{"role": "assistant", "content": worse.text}],
             "margin": float(worse.rank - better.rank),
             "group_id": ranking.id,
-            **labeler,
+            **known,
         }
         for better, worse in combinations(ordered, 2)
         if better.rank < worse.rank

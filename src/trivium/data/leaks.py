@@ -2,7 +2,8 @@
 
 Three kinds of leak: the same prompt on both sides, the same author on both sides, and prompts
 that begin alike for so long that one is the other with another ending (the later turns of one
-conversation, one article with two questions).
+conversation, one article with two questions). A fourth, pretraining text that quotes a held-out
+row, is looked for in `trivium.data.passages`.
 
 Templates are the hard case: prompts made from one form also begin alike. Three things keep them
 apart: system messages don't count, the common beginning must cover most of the shorter prompt
@@ -12,14 +13,20 @@ apart: system messages don't count, the common beginning must cover most of the 
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from trivium.data.split import LabelT, author_of, normalise, prompt_key, row_key, side
 from trivium.errors import UserError
 from trivium.labels import Label, Text
 
-Reason = Literal["same prompt", "same author", "near-duplicate"]
+Reason = Literal["same prompt", "same author", "near-duplicate", "quotation"]
+_SHARES = {
+    "same prompt": "same prompt as",
+    "same author": "same author as",
+    "near-duplicate": "near-duplicate of",
+    "quotation": "quotes",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +47,10 @@ class Leak:
 
     heldout_name: str
     """The same of the held-out row."""
+
+    def shares(self) -> str:
+        """What the training row has of which held-out row, in words."""
+        return f"{_SHARES[self.reason]} {self.heldout_name}"
 
 
 def find_leaks(
@@ -88,8 +99,8 @@ def find_leaks(
                 reason=reason,
                 train_index=i,
                 heldout_index=j,
-                train_name=_name(row),
-                heldout_name=_name(heldout[j]),
+                train_name=name_of(row),
+                heldout_name=name_of(heldout[j]),
             )
             for reason, j in found
         ]
@@ -98,24 +109,33 @@ def find_leaks(
 
 def split_without_leaks(
     rows: Sequence[LabelT], *, salt: str, heldout_fraction: float
-) -> tuple[list[LabelT], list[LabelT], list[int]]:
+) -> tuple[list[LabelT], list[LabelT], list[Leak]]:
     """`split`, less the training rows that would give a held-out row away all the same.
 
     Such are near-duplicates and prompts asked by two authors. It is train that loses them: the
     held-out side is the yardstick and must not depend on what else is in the file.
 
     Returns:
-        Train, held-out, and the positions in ``rows``, from 0, of what was left out.
+        Train, held-out, and a leak for each row left out, by its position; positions are those in
+        ``rows``.
 
     Raises:
         UserError: ``heldout_fraction`` is outside [0, 1].
     """
-    order = [side(row, salt=salt, heldout_fraction=heldout_fraction) for row in rows]
-    train = [i for i, where in enumerate(order) if where == "train"]
-    heldout = [row for row, where in zip(rows, order, strict=True) if where == "heldout"]
-    leaks = find_leaks([rows[i] for i in train], heldout)
-    left_out = sorted({train[leak.train_index] for leak in leaks})
-    lost = set(left_out)
+    sides = [side(row, salt=salt, heldout_fraction=heldout_fraction) for row in rows]
+    train = [i for i, where in enumerate(sides) if where == "train"]
+    held = [i for i, where in enumerate(sides) if where == "heldout"]
+    heldout = [rows[i] for i in held]
+    # An author has one side, so no row leaks for two reasons.
+    left_out = [
+        replace(
+            leak,
+            train_index=train[leak.train_index],
+            heldout_index=held[leak.heldout_index],
+        )
+        for leak in find_leaks([rows[i] for i in train], heldout)
+    ]
+    lost = {leak.train_index for leak in left_out}
     return [rows[i] for i in train if i not in lost], heldout, left_out
 
 
@@ -152,7 +172,8 @@ def _question(row: Label) -> str:
     return asked.removeprefix("user: ")
 
 
-def _name(row: Label) -> str:
+def name_of(row: Label) -> str:
+    """The id of a row; of a bare text, which has none, its first words."""
     return repr(row.text[:30]) if isinstance(row, Text) else row.id
 
 

@@ -44,8 +44,8 @@ def stream_parquet(file: BinaryIO, name: str, rows: Iterable[Row], columns: list
         file: where to.
         name: what to call it in an error message.
         rows: dicts without null fields.
-        columns: the contract's columns to write; empty to take names and types from the first
-            batch of rows.
+        columns: the contract's columns, or TRL's, to write; empty to take names and types from
+            the first batch of rows.
 
     Raises:
         UserError: there are no rows, or a row doesn't fit the columns.
@@ -87,8 +87,12 @@ def _contract(columns: list[str]) -> "pa.Schema":
     text = pa.string()
     answer = {"text": text, "rank": pa.int64(), "id": text, "model": text, "rating": pa.int64()}
     answer |= {"flags": pa.list_(text), "score": pa.float64()}
-    nested = {
-        "prompt": pa.list_(pa.struct([("role", text), ("content", text)])),
+    messages = pa.list_(pa.struct([("role", text), ("content", text)]))
+    others = {
+        "prompt": messages,
+        "chosen": messages,
+        "rejected": messages,
+        "margin": pa.float64(),
         "completions": pa.list_(pa.struct(list(answer.items()))),
     }
-    return pa.schema([(column, nested.get(column, text)) for column in columns])
+    return pa.schema([(column, others.get(column, text)) for column in columns])

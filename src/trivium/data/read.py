@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from trivium.data.convert import Row, detect, excerpt, to_native, without_nulls
@@ -25,9 +25,19 @@ from trivium.data.regroup import regrouped
 from trivium.data.sources import RawRow, raw_rows
 from trivium.data.split import prompt_key
 from trivium.errors import UserError
-from trivium.labels import Completion, Demonstration, Label, Message, Prompt, Ranking, Text
+from trivium.labels import (
+    ClozeQuestion,
+    Completion,
+    Demonstration,
+    Label,
+    Message,
+    Prompt,
+    Ranking,
+    Text,
+)
 
 LabelT = TypeVar("LabelT", bound=Label)
+RowT = TypeVar("RowT", bound=BaseModel)
 AnsweredT = TypeVar("AnsweredT", Demonstration, Ranking)
 _ANSWERS = {"completion", "completions"}
 _ASKED = {Demonstration: ("demonstration", "completion"), Ranking: ("ranking", "completions")}
@@ -69,6 +79,17 @@ def read_texts(source: str | Path) -> Iterator[Text]:
         UserError: as `read_prompts`.
     """
     return (_text(raw) for raw in raw_rows(source))
+
+
+def read_cloze(source: str | Path) -> Iterator[ClozeQuestion]:
+    """Cloze questions, lazily.
+
+    Raises:
+        UserError: as `read_prompts`.
+    """
+    return (
+        _validated(raw.place, without_nulls(raw.row), ClozeQuestion) for raw in raw_rows(source)
+    )
 
 
 def _text(raw: RawRow) -> Text:
@@ -130,7 +151,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _validated(place: str, fields: Row, kind: type[LabelT]) -> LabelT:
+def _validated(place: str, fields: Row, kind: type[RowT]) -> RowT:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:

@@ -7,13 +7,13 @@ that a reader, or a run that was killed, never sees half a file.
 import gzip
 import json
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
-from trivium.data.convert import Row, without_nulls
+from trivium.data.convert import PAIR_COLUMNS, Row, without_nulls
 from trivium.data.parquet import stream_parquet
 from trivium.labels import Label
 
@@ -37,8 +37,15 @@ def write_jsonl(path: str | Path, rows: Iterable[Label | Row]) -> int:
     return count
 
 
-def write_parquet(path: str | Path, rows: Iterable[Label | Row]) -> int:
+def write_parquet(
+    path: str | Path, rows: Iterable[Label | Row], *, columns: Sequence[str] = ()
+) -> int:
     """Write a Parquet file: all columns of the label's kind, or of dicts those of the first 1,024.
+
+    Args:
+        path: where to.
+        rows: labels of one kind, or dicts.
+        columns: of dicts, those of the contracts or of TRL's pairs that any row may have.
 
     Returns:
         The number of rows written.
@@ -50,10 +57,24 @@ def write_parquet(path: str | Path, rows: Iterable[Label | Row]) -> int:
     stream = iter(rows)
     first = list(islice(stream, 1))
     labels = [row for row in first if not isinstance(row, dict)]
-    columns = [name for label in labels for name in type(label).model_fields]
+    named = [name for label in labels for name in type(label).model_fields] or list(columns)
     plain = (_plain(row) for row in chain(first, stream))
     with _atomic(Path(path)) as file:
-        return stream_parquet(file, str(path), plain, columns)
+        return stream_parquet(file, str(path), plain, named)
+
+
+def write_pairs(path: str | Path, pairs: Iterable[Row]) -> int:
+    """Write TRL's pairs: to Parquet, with every column that any pair may have, or else to JSONL.
+
+    Returns:
+        The number of pairs written.
+
+    Raises:
+        UserError: as `write_parquet`.
+    """
+    if str(path).endswith(".parquet"):
+        return write_parquet(path, pairs, columns=PAIR_COLUMNS)
+    return write_jsonl(path, pairs)
 
 
 def _plain(row: Label | Row) -> Row:

@@ -4,6 +4,7 @@ One file per kind. Nothing here knows of models or databases: pydantic is the on
 for the list of flags that ships with the package.
 """
 
+from trivium.labels.cloze import ClozeQuestion
 from trivium.labels.demonstration import Demonstration
 from trivium.labels.line import LabelLine, as_demonstration, as_ranking
 from trivium.labels.prompt import Message, Messages, Prompt
@@ -15,6 +16,7 @@ from trivium.labels.text import Text
 Label = Prompt | Demonstration | Ranking | Text
 
 __all__ = [
+    "ClozeQuestion",
     "Completion",
     "Demonstration",
     "DemonstrationSheet",

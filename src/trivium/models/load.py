@@ -156,13 +156,18 @@ def load_blank(place: str) -> Policy:
     return Policy(model=model.eval(), codec=codec, name=place)
 
 
-def new_reward_model(place: str, compute: Compute, *, seed: int) -> RewardModel:
+def new_reward_model(
+    place: str, compute: Compute, *, seed: int, context_tokens: int = 0
+) -> RewardModel:
     """The trunk of a language model, unembedding removed, with a fresh scalar head.
 
     The head's weights are N(0, 1 / (d + 1)) as in openai/summarize-from-feedback
     query_response_model.py.
+
+    Raises:
+        UserError: as `load_policy`.
     """
-    policy = load_policy(place, compute)
+    policy = load_policy(place, compute, context_tokens=context_tokens)
     config = policy.model.config
     config.num_labels = 1
     model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)

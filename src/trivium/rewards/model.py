@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from trivium.errors import UserError
 from trivium.models import Compute, RewardModel
 from trivium.models.forward import hidden_states
 from trivium.text import Sequences, encode_prompt, encode_response, from_lists, select
@@ -22,19 +23,24 @@ def score_texts(
     """r(x, y) of each answer, read at its end-of-turn token, in reward units.
 
     The text is encoded with the reward model's own tokenizer, so that the reward inside PPO is the
-    number the model gives to the same text anywhere else.
+    number the model gives to the same text anywhere else. An answer that goes beyond the model's
+    context is cut there and read at its last token, as too long ones are in training.
+
+    Raises:
+        UserError: a prompt leaves no room for an answer.
     """
-    sequences = from_lists(
-        [
-            encode_prompt(reward.codec, prompt, where=f"prompt {i}")
-            for i, prompt in enumerate(prompts)
-        ],
-        [
-            encode_response(reward.codec, text, where=f"response {i}")
-            for i, text in enumerate(responses)
-        ],
-    )
-    return score_sequences(reward, sequences, compute)
+    context = _context(reward)
+    encoded, answers = [], []
+    for i, (prompt, text) in enumerate(zip(prompts, responses, strict=True)):
+        encoded.append(encode_prompt(reward.codec, prompt, where=f"prompt {i}"))
+        room = context - len(encoded[-1])
+        if room < 1:
+            raise UserError(
+                f"reward model {reward.name}: a prompt of {len(encoded[-1])} of its tokens fills "
+                f"its context of {context}; lower sampling.max_prompt_tokens"
+            )
+        answers.append(encode_response(reward.codec, text, where=f"response {i}")[:room])
+    return score_sequences(reward, from_lists(encoded, answers), compute)
 
 
 def score_sequences(reward: RewardModel, sequences: Sequences, compute: Compute) -> list[float]:
@@ -45,13 +51,27 @@ def score_sequences(reward: RewardModel, sequences: Sequences, compute: Compute)
 
 @torch.no_grad()
 def read_out(reward: RewardModel, sequences: Sequences, compute: Compute) -> Float[Tensor, "B d"]:
-    """What the head reads: the hidden state of each sequence's last token, fp32."""
+    """What the head reads: the hidden state of each sequence's last token, fp32.
+
+    Raises:
+        UserError: a text is longer than the model's context, where its scores mean nothing.
+    """
+    context, longest = _context(reward), int(sequences.lengths.max())
+    if longest > context:
+        raise UserError(
+            f"reward model {reward.name}: a text of {longest} of its tokens is longer than its "
+            f"context of {context}; lower max_prompt_tokens or max_response_tokens"
+        )
     pieces = []
     for rows in _batches(sequences.lengths):
         part = select(sequences, rows)
         last = (part.offsets + part.lengths - 1).to(compute.device)
         pieces.append(hidden_states(reward.model, part, compute)[last].float())
     return torch.cat(pieces)
+
+
+def _context(reward: RewardModel) -> int:
+    return reward.model.config.get_text_config().max_position_embeddings
 
 
 def _batches(lengths: torch.Tensor) -> list[torch.Tensor]:

@@ -202,7 +202,7 @@ def read_summary(run_dir: Path) -> dict[str, Any] | None:
 def _lock(out: Path) -> Iterator[None]:
     """Hold DIR/.lock. The kernel lets go of it when the process dies, however it dies."""
     if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file; give --out a folder, new or empty")
+        raise UserError(f"{out}: is a file; give --out a folder, new or empty", refused=True)
     with explain_full_disk(out):
         out.mkdir(parents=True, exist_ok=True)
         file = (out / ".lock").open("a+", encoding="utf-8")
@@ -214,7 +214,8 @@ def _lock(out: Path) -> Iterator[None]:
             pid = file.read().strip()
             raise UserError(
                 f"{out}: in use by another run (pid {pid}); wait for it, stop it, "
-                f"or choose another --out"
+                f"or choose another --out",
+                refused=True,
             ) from error
         with explain_full_disk(out / ".lock"):
             file.truncate(0)
@@ -231,16 +232,20 @@ def _check_folder(out: Path, stage: str, config: StageConfig, *, resume: bool) -
     if not resume:
         raise UserError(
             f"{out}: holds a run already; go on with `trivium resume {out}`, "
-            f"or choose another --out"
+            f"or choose another --out",
+            refused=True,
         )
     old_stage, old = config_file.load(path)
     if old_stage != stage:
-        raise UserError(f"{path}: holds a {old_stage} run, not {stage}; choose another --out")
+        raise UserError(
+            f"{path}: holds a {old_stage} run, not {stage}; choose another --out", refused=True
+        )
     differing = _differences(config_file.to_dict(old), config_file.to_dict(config), "")
     if differing:
         raise UserError(
             f"{path}: a run goes on only with its own config; it differs in "
-            f"{'; '.join(differing)}; restore it, or choose another --out"
+            f"{'; '.join(differing)}; restore it, or choose another --out",
+            refused=True,
         )
     summary = read_summary(out)
     return summary["seconds"] if summary else 0.0

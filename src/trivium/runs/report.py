@@ -40,6 +40,7 @@ from trivium.runs.report_tables import (
     gold_parts_table,
     headline_table,
     invariants_table,
+    left_out_table,
     plan_table,
     seconds_rows,
 )
@@ -96,7 +97,13 @@ def write_stage_report(run_dir: Path) -> None:
     """
     run = read_stage(run_dir)
     name = f"{at(_TITLES, run.kind) or run.kind}: {run.name}"
-    tables = (plan_table(run), data_table([run]), invariants_table([run]), figures_table(run))
+    tables = (
+        plan_table(run),
+        data_table([run]),
+        left_out_table([run]),
+        invariants_table([run]),
+        figures_table(run),
+    )
     models, baseline = evaluated_models([run]), evaluation_baseline([run])
     curves = stage_plots(run)
     page = Page(
@@ -171,7 +178,7 @@ def write_pipeline_report(dir: Path) -> None:
             Section(
                 title="The run",
                 times=tuple(seconds_rows(at(summary, "stages"))),
-                tables=_there((invariants_table(runs), data_table(runs))),
+                tables=_there((invariants_table(runs), data_table(runs), left_out_table(runs))),
             ),
         ),
         files=_files(runs, with_name=True),

@@ -129,22 +129,49 @@ def invariants_table(runs: Sequence[StageRun]) -> Table | None:
 
 
 def data_table(runs: Sequence[StageRun]) -> Table | None:
-    """Rows kept, truncated and dropped, wherever a summary counts them."""
-    rows = []
-    for run in runs:
-        for path, counts in _counts("", at(run.summary, "data")):
-            name = f"{run.name}: {path}" if path else run.name
-            rows.append(
-                (name, *(_size(at(counts, key)) for key in ("kept", "truncated", "dropped")))
-            )
+    """Rows kept, truncated, dropped and left out, wherever a summary counts them."""
+    found = _accounts(runs)
+    if not found:
+        return None
+    columns = {"Stage": [name for name, _ in found]}
+    for key in ("kept", "truncated", "dropped", "left_out"):
+        columns[key.replace("_", " ")] = [_size(at(counts, key)) for _, counts in found]
+    columns["dropped because"] = [_reasons(at(counts, "dropped_reasons")) for _, counts in found]
+    note = (
+        "Truncated: longer than the limit and cut. Dropped: could not be used. "
+        "Left out: would have given a held-out row away."
+    )
+    return _without_empty(Table(title="Data", note=note, columns=(), rows=()), columns)
+
+
+def left_out_table(runs: Sequence[StageRun]) -> Table | None:
+    """A few of the rows that were left out of training, each with the row that it gives away."""
+    rows = [
+        (name, example["row"], example["shares"])
+        for name, counts in _accounts(runs)
+        for example in at(counts, "left_out_examples") or ()
+    ]
     if not rows:
         return None
     return Table(
-        title="Data",
-        note="Truncated: longer than the limit and cut. Dropped: could not be used.",
-        columns=("Stage", "kept", "truncated", "dropped"),
+        title="Left out of training",
+        note="The first few of each stage, with the held-out row that each would have given away.",
+        columns=("Stage", "row", "what it shares"),
         rows=tuple(rows),
     )
+
+
+def _accounts(runs: Sequence[StageRun]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [
+        (f"{run.name}: {path}" if path else run.name, counts)
+        for run in runs
+        for path, counts in _counts("", at(run.summary, "data"))
+    ]
+
+
+def _reasons(counts: Mapping[str, int] | None) -> str:
+    words = [f"{reason} ({count:,})" for reason, count in (counts or {}).items()]
+    return ", ".join(words) or "\N{EN DASH}"
 
 
 def _counts(path: str, data: Any) -> list[tuple[str, Mapping[str, Any]]]:

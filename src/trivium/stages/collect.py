@@ -5,7 +5,7 @@ labelers the file holds the answers for people to rank.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ import torch
 from trivium.config import Collect
 from trivium.data import read_prompts, write_jsonl
 from trivium.errors import UserError
-from trivium.labels import Prompt
+from trivium.labels import Prompt, Ranking
 from trivium.models import Compute, compute_for, load_policy
 from trivium.rewards.functions import load_function
 from trivium.rollouts import generate
 from trivium.runs.directory import Run, open_run
-from trivium.stages.rows import Prompts, encode_prompts
+from trivium.stages.rows import encode_prompts, messages_of
 from trivium.text import decode_response
 
 RANKINGS, ANSWERS = "rankings.jsonl", "answers.jsonl"
@@ -40,7 +40,7 @@ def collect(cfg: Collect, run: Run, compute: Compute) -> None:
     counts = draw_counts(cfg, len(rows))
     run.plan({"prompts": len(rows), "completions": sum(counts)})
     answers: list[list[dict[str, str]]] = [[] for _ in rows]
-    codec_hash, prompts = "", None
+    codec_hash = ""
     for number, place in enumerate(cfg.models):
         policy = load_policy(place, compute)
         codec_hash = policy.codec.hash
@@ -49,7 +49,7 @@ def collect(cfg: Collect, run: Run, compute: Compute) -> None:
             raise UserError(
                 f"{cfg.prompts}: {len(report.dropped)} prompts are longer than "
                 f"sampling.max_prompt_tokens = {cfg.sampling.max_prompt_tokens} "
-                f"(first: {report.dropped[0]}); raise it or take them out"
+                f"(first: {report.dropped[0].id}); raise it or take them out"
             )
         generator = torch.Generator().manual_seed(cfg.seed * 1009 + number)
         batches = range(0, len(rows), PROMPTS_AT_ONCE)
@@ -73,9 +73,8 @@ def collect(cfg: Collect, run: Run, compute: Compute) -> None:
             for i, response in zip(wanted, episodes.responses(), strict=True):
                 text = decode_response(policy.codec, response)
                 answers[i].append({"text": text, "model": place})
-    assert prompts is not None
     num_completions = sum(map(len, answers))
-    figures = write(cfg, run, rank, prompts, answers)
+    figures = write(cfg, run, rank, rows, answers)
     run.executed({"prompts": len(rows), "completions": num_completions})
     run.finish({"template_hash": codec_hash} | figures)
 
@@ -95,33 +94,51 @@ def write(
     cfg: Collect,
     run: Run,
     rank: Callable[..., Any] | None,
-    prompts: Prompts,
+    rows: list[Prompt],
     answers: list[list[dict[str, str]]],
 ) -> dict[str, int]:
-    """One row per ranking, or one per prompt where nobody ranks; model names stay in the file."""
+    """One row per ranking, or one per prompt where nobody ranks.
+
+    What is known of the prompt goes along: a split by author must still find the author. Model
+    names stay in the file.
+    """
     if rank is None:
-        count = write_jsonl(
-            run.dir / ANSWERS,
-            (
-                {"id": i, "prompt": messages, "answers": list(texts)}
-                for i, messages, texts in zip(prompts.ids, prompts.messages, answers, strict=True)
-            ),
-        )
+        asked = (row.model_dump(exclude_none=True) for row in rows)
+        pairs = zip(asked, answers, strict=True)
+        count = write_jsonl(run.dir / ANSWERS, ({**row, "answers": made} for row, made in pairs))
         return {"prompts_answered": count}
+    return {"rankings": write_jsonl(run.dir / RANKINGS, ranked(cfg, rank, rows, answers))}
+
+
+def ranked(
+    cfg: Collect,
+    rank: Callable[..., Any],
+    rows: list[Prompt],
+    answers: list[list[dict[str, str]]],
+) -> list[Ranking]:
+    """Every ranking that the labelers' function gives.
+
+    Raises:
+        UserError: the function raised, or what it gave is not a list of rankings for each prompt.
+    """
     texts = [[answer["text"] for answer in row] for row in answers]
-    ranked = rank(prompts.messages, texts, seed=cfg.seed, overlap=cfg.overlap)
-    rows = [
-        {
-            "id": prompts.ids[i],
-            "prompt": prompts.messages[i],
-            "completions": _ranked(answers[i], ranks),
-            "labeler": labeler,
-        }
-        for i, rankings in enumerate(ranked)
-        for labeler, ranks in rankings
-    ]
-    return {"rankings": write_jsonl(run.dir / RANKINGS, rows)}
-
-
-def _ranked(answers: Sequence[dict[str, str]], ranks: Sequence[int]) -> list[dict[str, object]]:
-    return [{**answer, "rank": rank} for answer, rank in zip(answers, ranks, strict=True)]
+    messages = [messages_of(row) for row in rows]
+    try:
+        given = list(rank(messages, texts, seed=cfg.seed, overlap=cfg.overlap))
+        return [
+            Ranking.model_validate(
+                {
+                    **row.model_dump(),
+                    "completions": [{**a, "rank": r} for a, r in zip(made, ranks, strict=True)],
+                    "labeler": labeler,
+                }
+            )
+            for row, made, rankings in zip(rows, answers, given, strict=True)
+            for labeler, ranks in rankings
+        ]
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"labelers {cfg.labelers}: {said}; expected for each of {len(rows)} prompts a list of "
+            f"pairs of a labeler's name and a rank for each answer"
+        ) from error

@@ -5,17 +5,17 @@ reward model otherwise; length, KL to the baseline, and what it cost: next-token
 text and cloze accuracy, the miniature's public benchmarks (Ouyang et al. 2022, section 4.2).
 """
 
-import json
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import torch
 
 from trivium.config import Evaluate
-from trivium.data import prompt_key, read_prompts, read_texts, split
+from trivium.data import prompt_key, read_cloze, read_prompts, read_texts, split
 from trivium.errors import UserError
 from trivium.evals import cloze_accuracy, win_rate
-from trivium.labels import Prompt
+from trivium.labels import Label, Prompt, Text
 from trivium.models import (
     Compute,
     Policy,
@@ -29,7 +29,8 @@ from trivium.rewards import score_texts
 from trivium.rewards.functions import call, load_function
 from trivium.rollouts import generate
 from trivium.runs.directory import Run, open_run
-from trivium.stages.lineage import check_heldout
+from trivium.stages import preflight
+from trivium.stages.lineage import check_heldout, count_quoted
 from trivium.stages.lm import mean_next_token_loss
 from trivium.stages.rows import Prompts, encode_prompts
 from trivium.text import Sequences, decode_response, from_lists, select
@@ -67,6 +68,8 @@ def evaluate(cfg: Evaluate, run: Run, compute: Compute) -> None:
         accept=cfg.accept_overlap,
         say=run.say,
     )
+    measured_on = [*rows, *measured_texts(cfg)]
+    quoted = count_quoted(measured_on, list(cfg.models.values()), say=run.say)
     context = cfg.sampling.max_prompt_tokens + cfg.sampling.max_response_tokens
     baseline = load_policy(cfg.models[cfg.baseline], compute, context_tokens=context)
     prompts, report = encode_prompts(rows, baseline.codec, cfg.sampling)
@@ -92,18 +95,43 @@ def evaluate(cfg: Evaluate, run: Run, compute: Compute) -> None:
             "baseline": cfg.baseline,
             "prompts": len(prompts),
             "trained_on": overlap.as_dict(),
+            "quoted_in_pretraining": quoted.as_dict(),
+            "data": preflight.data_figures(report, {}),
             "models": {name: summary(cfg, name, answers) for name in names},
         }
     )
 
 
 def read_rows(cfg: Evaluate) -> list[Prompt]:
-    """The prompts to answer, each once: rankings may hold a prompt several times."""
-    rows = list({prompt_key(row.prompt): row for row in read_prompts(cfg.prompts)}.values())
+    """The prompts to answer, each once: rankings may hold a prompt several times.
+
+    Raises:
+        UserError: the split holds none out.
+    """
+    rows = list(read_prompts(cfg.prompts))
     if cfg.split is not None:
         how = cfg.split
-        rows = split(rows, salt=how.salt, heldout_fraction=how.heldout_fraction)[1]
-    return rows[: cfg.num_prompts]
+        # Before copies are dropped: a prompt asked by two authors may be on both sides.
+        heldout = split(rows, salt=how.salt, heldout_fraction=how.heldout_fraction)[1]
+        if not heldout:
+            raise UserError(
+                f"{cfg.prompts}: expected held-out prompts, got none of {len(rows)}; "
+                f"raise split.heldout_fraction or give more prompts"
+            )
+        rows = heldout
+    once: dict[str, Prompt] = {}
+    for row in rows:
+        once.setdefault(prompt_key(row.prompt), row)
+    return list(once.values())[: cfg.num_prompts]
+
+
+def measured_texts(cfg: Evaluate) -> list[Label]:
+    """Held-out web text and cloze questions, each with its right end, as texts."""
+    questions = [] if cfg.cloze is None else read_cloze(cfg.cloze)
+    texts: list[Label] = [Text(text=q.prefix + q.options[q.answer]) for q in questions]
+    if cfg.pretraining is not None:
+        texts += islice(read_texts(cfg.pretraining), cfg.pretraining_examples)
+    return texts
 
 
 def answer(
@@ -128,7 +156,7 @@ def answer(
         documents = pretraining_sequences(cfg, cfg.pretraining, policy)
         figures["pretraining_loss"] = mean_next_token_loss(policy, documents, compute)
     if cfg.cloze is not None:
-        figures["cloze_accuracy"] = cloze(cfg, Path(cfg.cloze), policy, compute)
+        figures["cloze_accuracy"] = cloze(cfg, cfg.cloze, policy, compute)
     return Answers(
         texts=texts,
         reward=None
@@ -172,20 +200,20 @@ def pretraining_sequences(cfg: Evaluate, source: str, policy: Policy) -> Sequenc
     """Held-out documents, each on its own, cut to the context."""
     limit = cfg.sampling.max_prompt_tokens + cfg.sampling.max_response_tokens
     rows = []
-    for _, row in zip(range(cfg.pretraining_examples), read_texts(source), strict=False):
+    for row in islice(read_texts(source), cfg.pretraining_examples):
         tokens = policy.codec.tokenizer.encode(row.text, add_special_tokens=False)
         rows.append([*tokens, int(policy.codec.tokenizer.eos_token_id)][:limit])
     return from_lists([[] for _ in rows], rows)
 
 
 @torch.no_grad()
-def cloze(cfg: Evaluate, path: Path, policy: Policy, compute: Compute) -> float:
+def cloze(cfg: Evaluate, source: str, policy: Policy, compute: Compute) -> float:
     """Share of questions whose right option has the highest mean log-probability per token."""
-    questions = [json.loads(line) for line in path.read_text().splitlines()]
+    questions = list(read_cloze(source))
     prefixes, options = [], []
     for question in questions:
-        prefix = policy.codec.tokenizer.encode(question["prefix"], add_special_tokens=False)
-        for option in question["options"]:
+        prefix = policy.codec.tokenizer.encode(question.prefix, add_special_tokens=False)
+        for option in question.options:
             prefixes.append(prefix)
             options.append(policy.codec.tokenizer.encode(option, add_special_tokens=False))
     sequences = from_lists(prefixes, options)
@@ -196,9 +224,9 @@ def cloze(cfg: Evaluate, path: Path, policy: Policy, compute: Compute) -> float:
         means += [-float(x.mean()) for x in losses.split(part.response_lengths.tolist())]
     grouped, start = [], 0
     for question in questions:
-        grouped.append(means[start : start + len(question["options"])])
-        start += len(question["options"])
-    answers = [question["answer"] for question in questions]
+        grouped.append(means[start : start + len(question.options)])
+        start += len(question.options)
+    answers = [question.answer for question in questions]
     return cloze_accuracy(grouped, answers, seed=cfg.seed).point
 
 

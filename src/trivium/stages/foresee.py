@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from trivium import cost
 from trivium.config import PPO, SFT, Collect, Evaluate, Pretrain, Reward, StageConfig
 from trivium.cost import Reading
-from trivium.models import Policy, RewardModel
+from trivium.models import Policy, RewardModel, compute_for
 from trivium.models.load import load_blank
 from trivium.rewards.model import TOKENS_AT_ONCE
 from trivium.rewards.spec import is_function, parse_rewards
@@ -158,6 +159,8 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
     works = sampling_work(policy, prompts, lengths, cfg.sampling, rounds=cfg.num_steps)
     works += [scoring_work(judge, prompts, lengths, rounds=cfg.num_steps) for judge in judges]
     works.append(work("read", policy.model, passes, alone))  # the reference
+    if compute_for(cfg.compute_dtype).dtype is not torch.float32:
+        works.append(work("read", policy.model, passes, alone))  # see `evaluate_tokens`
     works.append(
         work("learn", policy.model, passes * cfg.inner_epochs, times(alone, cfg.inner_epochs))
     )

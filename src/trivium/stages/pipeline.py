@@ -32,8 +32,9 @@ def run(recipe: Recipe, out: Path, *, resume: bool = False) -> None:
         raise UserError(
             f"{out}: holds a run already; go on with `trivium resume {out}` or choose another --out"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / RECIPE_NAME, dump(recipe))
+    if not (out / RECIPE_NAME).exists():
+        out.mkdir(parents=True, exist_ok=True)
+        write_text(out / RECIPE_NAME, dump(recipe))
     console = Console(stderr=True)
     for number, entry in enumerate(recipe.stages, 1):
         folder = out / entry.name
@@ -47,11 +48,14 @@ def run(recipe: Recipe, out: Path, *, resume: bool = False) -> None:
 def run_stage(config: StageConfig, out: Path, *, resume: bool) -> None:
     """Run one stage by its config's type, and write its report whatever becomes of it.
 
-    A stage that failed says why it did, even where its report can't be written either.
+    A stage that failed says why it did, even where its report can't be written either. One that
+    was refused its folder leaves that as it is: it holds another run, which may be under way.
     """
     try:
         _run_by_type(config, out, resume=resume)
     except BaseException as error:
+        if isinstance(error, UserError) and error.refused:
+            raise
         try:
             _report(out)
         except Exception as second:

@@ -13,9 +13,11 @@ import torch
 from trivium import maths
 from trivium.config import PPO
 from trivium.models import Compute, compute_for, save_policy
-from trivium.runs.directory import Run, open_run
+from trivium.rewards.spec import parse_rewards
+from trivium.runs.directory import Run, open_run, read_summary
 from trivium.stages import preflight
 from trivium.stages.artifacts import write_model
+from trivium.stages.lineage import run_of
 from trivium.stages.ppo_experience import Experience, act, judge
 from trivium.stages.ppo_learn import Optimizers, learn, ptx_examples
 from trivium.stages.ppo_models import (
@@ -47,6 +49,7 @@ def train(cfg: PPO, run: Run, compute: Compute) -> None:
     optimizers = make_optimizers(cfg, networks)
     generator = torch.Generator().manual_seed(cfg.seed)
     run.plan(plan(cfg, networks))
+    warn_of_weak_rewards(cfg, run)
     progress = begin(cfg, run, networks, data, optimizers, generator, compute)
 
     for step in run.steps(progress.step, cfg.num_steps, "ppo-ptx" if data.stream else "ppo"):
@@ -196,6 +199,26 @@ def check_step_zero(experience: Experience, compute: Compute) -> None:
     )
 
 
+def warn_of_weak_rewards(cfg: PPO, run: Run) -> None:
+    """Say so when a reward model of ours is not clearly better than taking the longer answer.
+
+    Read from the summary of the run that trained it; of a model from elsewhere nothing is known.
+    """
+    for spec in parse_rewards(cfg.reward):
+        folder = run_of(spec.target)
+        heldout = ((folder and read_summary(folder)) or {}).get("heldout")
+        if not heldout:
+            continue
+        accuracy, ruler = heldout["accuracy"], heldout["longer_wins"]["point"]
+        if accuracy["low"] <= ruler:
+            run.say(
+                f"warning: reward model {spec.target} orders {accuracy['point']:.1%} of its "
+                f"held-out pairs as people did ({accuracy['low']:.1%} to {accuracy['high']:.1%}); "
+                f"always taking the longer answer orders {ruler:.1%}, so length may be what "
+                f"is learned: watch episodes/response_tokens"
+            )
+
+
 def warn_if_drowned(metrics: dict[str, float], run: Run) -> None:
     """Say so when pretraining gradients leave nothing of PPO's after the clip.
 
@@ -231,6 +254,6 @@ def finish(cfg: PPO, run: Run, networks: Networks, data: Data, progress: Progres
             "response_tokens_last": progress.kept["response_tokens_last"],
             "kl_coef_last": progress.kl_coef,
             "reward_scale": {"mean": progress.scale.mean, "std": progress.scale.std},
-            "data": preflight.data_figures(data.report),
+            "data": preflight.data_figures(data.report, data.parts()),
         }
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from trivium.config import PPO
-from trivium.data import DataReport, read_prompts, read_texts, require_acceptable
+from trivium.data import DataReport, read_prompts, require_acceptable
 from trivium.errors import UserError
 from trivium.models import Compute, Policy
 from trivium.stages import preflight
@@ -14,23 +14,43 @@ from trivium.stages.ppo_experience import RewardScale, act
 from trivium.stages.ppo_learn import Optimizers, ptx_examples
 from trivium.stages.ppo_models import Networks, judge_texts
 from trivium.stages.rows import Prompts, encode_prompts
-from trivium.text import TextStream, decode_response, open_stream
+from trivium.stages.webtext import WebText, open_text
+from trivium.text import TextStream, decode_response
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What PPO reads."""
+    """What PPO reads.
+
+    Attributes:
+        prompts: what the episodes answer.
+        heldout: prompts that are looked at now and then.
+        web: pretraining text of PPO-ptx; None: plain PPO.
+        report: what became of the prompts.
+        heldout_report: what became of the held-out ones.
+    """
 
     prompts: Prompts
     heldout: Prompts
-    stream: TextStream | None
+    web: WebText | None
     report: DataReport
+    heldout_report: DataReport
+
+    @property
+    def stream(self) -> TextStream | None:
+        """The examples of `web`."""
+        return None if self.web is None else self.web.stream
+
+    def parts(self) -> dict[str, DataReport]:
+        """The account of what is not prompts of episodes."""
+        web = {} if self.web is None else {"pretraining": self.web.report()}
+        return {"heldout": self.heldout_report} | web
 
 
 def load_data(cfg: PPO, policy: Policy) -> Data:
     """Read, split, encode and check everything before the first episode."""
     heldout = None if cfg.heldout is None else list(read_prompts(cfg.heldout))
-    rows, heldout_rows = preflight.split_or_check(
+    rows, heldout_rows, left_out = preflight.split_or_check(
         list(read_prompts(cfg.prompts)),
         heldout,
         cfg.split,
@@ -43,17 +63,24 @@ def load_data(cfg: PPO, policy: Policy) -> Data:
             f"{cfg.prompts}: every prompt is longer than sampling.max_prompt_tokens = "
             f"{cfg.sampling.max_prompt_tokens}; raise it"
         )
-    preflight.check_bos(policy.codec, prompts.tokens[0], prompts.messages[0])
-    stream = None
+    preflight.check_bos(policy.codec, prompts.messages[0])
+    web = None
     if cfg.ptx_coef > 0 and cfg.pretraining is not None:
-        source = cfg.pretraining
-        stream = open_stream(
-            lambda: (row.text for row in read_texts(source)),
-            policy.codec,
-            example_tokens=cfg.ptx_tokens_per_example,
-        )
+        tokens = cfg.ptx_tokens_per_example
+        context = policy.model.config.get_text_config().max_position_embeddings
+        if tokens > context:
+            raise UserError(
+                f"ptx_tokens_per_example: expected at most the policy's context of {context} "
+                f"tokens, got {tokens}"
+            )
+        web = open_text(cfg.pretraining, policy.codec, heldout=heldout_rows, example_tokens=tokens)
+    measured, heldout_report = encode_prompts(heldout_rows, policy.codec, cfg.sampling)
     return Data(
-        prompts, encode_prompts(heldout_rows, policy.codec, cfg.sampling)[0], stream, report
+        prompts=prompts,
+        heldout=measured,
+        web=web,
+        report=replace(report, left_out=left_out),
+        heldout_report=heldout_report,
     )
 
 

@@ -1,33 +1,37 @@
 """Checks before compute is spent: what a run is about to learn from, and whether it may."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import torch
 
 from trivium.config import Split
-from trivium.data import DataReport, refuse_leaks, split_without_leaks
+from trivium.data import DataReport, Leak, refuse_leaks, split_without_leaks
 from trivium.errors import UserError
 from trivium.labels import Label
 from trivium.models import Compute, RewardModel
 from trivium.rewards import score_texts
 from trivium.runs.directory import Run
 from trivium.stages.rows import Messages
-from trivium.text import Codec, Sequences
+from trivium.text import Codec, Sequences, encode_prompt
 
 LabelT = TypeVar("LabelT", bound=Label)
 
 
 def split_or_check(
     rows: list[LabelT], heldout: list[LabelT] | None, how: Split, *, names: tuple[str, str]
-) -> tuple[list[LabelT], list[LabelT]]:
+) -> tuple[list[LabelT], list[LabelT], tuple[Leak, ...]]:
     """Train and held-out rows: split them, or refuse a held-out set that overlaps the training set.
+
+    Returns:
+        Train, held-out, and what a split left out of train.
 
     Raises:
         UserError: the held-out rows leak into the training rows, or nothing is left to train on.
     """
+    left_out: list[Leak] = []
     if heldout is None:
-        train, heldout, _ = split_without_leaks(
+        train, heldout, left_out = split_without_leaks(
             rows, salt=how.salt, heldout_fraction=how.heldout_fraction
         )
     else:
@@ -35,7 +39,7 @@ def split_or_check(
         refuse_leaks(train, heldout, names)
     if not train:
         raise UserError(f"{names[0]}: no row is left to train on after the split")
-    return train, heldout
+    return train, heldout, tuple(left_out)
 
 
 def show_example(run: Run, codec: Codec, sequences: Sequences) -> None:
@@ -48,8 +52,8 @@ def show_example(run: Run, codec: Codec, sequences: Sequences) -> None:
     run.say(f"rows with trained EOS: {ended}/{len(sequences)}")
 
 
-def check_bos(codec: Codec, tokens: Sequence[int], messages: Messages) -> None:
-    """Exactly as many BOS tokens as the template writes: none added, none lost.
+def check_bos(codec: Codec, messages: Messages) -> None:
+    """Exactly as many BOS tokens before a prompt's answer as the template writes.
 
     Raises:
         AssertionError: the counts differ.
@@ -59,7 +63,7 @@ def check_bos(codec: Codec, tokens: Sequence[int], messages: Messages) -> None:
     hollow = [{"role": m["role"], "content": ""} for m in messages]
     text = codec.tokenizer.apply_chat_template(hollow, add_generation_prompt=True, tokenize=False)
     expected = str(text).count(str(codec.tokenizer.bos_token))
-    got = sum(t == codec.bos_id for t in tokens)
+    got = encode_prompt(codec, messages, where="first prompt").count(codec.bos_id)
     assert got == expected, f"{got} BOS tokens where the template writes {expected}"
 
 
@@ -84,12 +88,6 @@ def check_scores_alone_and_together(
             )
 
 
-def data_figures(report: DataReport) -> dict[str, object]:
-    """The account of the rows as it stands in summary.json; ids of what was touched included."""
-    return {
-        "kept": report.kept,
-        "truncated": len(report.truncated),
-        "dropped": len(report.dropped),
-        "truncated_ids": list(report.truncated[:50]),
-        "dropped_ids": list(report.dropped[:50]),
-    }
+def data_figures(report: DataReport, parts: Mapping[str, DataReport]) -> dict[str, object]:
+    """The account of all rows as it stands in summary.json: those trained on, then other parts."""
+    return report.as_dict() | {name: part.as_dict() for name, part in parts.items()}

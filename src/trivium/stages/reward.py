@@ -23,6 +23,8 @@ from torch import Tensor
 from trivium.config import Reward, Sampling
 from trivium.data import (
     DataReport,
+    Dropped,
+    find_leaks,
     prompt_key,
     read_demonstrations,
     read_rankings,
@@ -59,6 +61,8 @@ from trivium.stages.rows import (
 )
 from trivium.text import Sequences, select
 
+SEEN = "its prompt is trained on"
+
 CALIBRATION_TEXTS = 1024
 """Texts that the direction of the bias is fitted to, demonstrations included."""
 
@@ -72,7 +76,7 @@ class Data:
         heldout: rankings of held-out prompts by the same labelers.
         strangers: rankings by held-out labelers, of prompts that are not trained on.
         demonstrations: those that fit; their mean score becomes 0.
-        demonstration_rows: all of them, as they were read.
+        demonstration_rows: the same, as they were read.
         rankings: every row as it was read, for the labelers' agreement.
         report: what became of the training rows.
         other_reports: what became of the rows that are measured on, by their part of the data.
@@ -107,7 +111,8 @@ def train(cfg: Reward, run: Run, compute: Compute) -> None:
     if checkpoint:
         reward = load_reward_model(str(checkpoint.path / "reward"), compute)
     else:
-        reward = new_reward_model(cfg.model, compute, seed=cfg.seed)
+        context = cfg.max_prompt_tokens + cfg.max_response_tokens
+        reward = new_reward_model(cfg.model, compute, seed=cfg.seed, context_tokens=context)
     data = load_data(cfg, reward)
     require_ids_inside(data.train.sequences, reward.model)
     steps_per_epoch = math.ceil(len(data.train) / cfg.prompts_per_step)
@@ -153,48 +158,67 @@ def train(cfg: Reward, run: Run, compute: Compute) -> None:
 def load_data(cfg: Reward, reward: RewardModel) -> Data:
     """Read, split, encode and check everything before the first update."""
     rows = list(read_rankings(cfg.rankings))
-    known = {row.labeler for row in rows}
+    heldout = None if cfg.heldout is None else list(read_rankings(cfg.heldout))
+    known = {row.labeler for row in [*rows, *(heldout or [])]}
     for name in cfg.heldout_labelers:
         if name not in known:
             raise UserError(
                 f"heldout_labelers: no ranking by {name!r} in {cfg.rankings}; "
                 f"its labelers are {', '.join(sorted(str(k) for k in known)[:8])}"
             )
-    strangers = [row for row in rows if row.labeler in cfg.heldout_labelers]
-    insiders = [row for row in rows if row.labeler not in cfg.heldout_labelers]
-    heldout = None if cfg.heldout is None else list(read_rankings(cfg.heldout))
+    strangers, insiders = by_labeler(cfg, rows)
+    if heldout is not None:
+        more_strangers, heldout = by_labeler(cfg, heldout)
+        strangers += more_strangers
     names = (cfg.rankings, cfg.heldout or "the held-out part")
-    train, heldout = preflight.split_or_check(insiders, heldout, cfg.split, names=names)
+    train, heldout, left_out = preflight.split_or_check(insiders, heldout, cfg.split, names=names)
     if not any(map(has_untied_pair, train)):
         raise UserError(
             f"{cfg.rankings}: every ranking is one big tie, so there is no pair to learn from"
         )
+    preflight.check_bos(reward.codec, messages_of(train[0]))
     encoded, report = _encode(cfg, reward, train)
     require_acceptable(report, stage="reward", accept=cfg.accept_affected)
-    known_prompts = set(encoded.prompt_keys)
     measured, heldout_report = _encode(cfg, reward, heldout)
-    new = [row for row in strangers if prompt_key(row.prompt) not in known_prompts]
+    seen, new = told_apart(strangers, train, trained_on=set(encoded.prompt_keys))
     unseen, strangers_report = _encode(cfg, reward, new)
-    seen = tuple(row.id for row in strangers if prompt_key(row.prompt) in known_prompts)
     demonstrations = list(read_demonstrations(cfg.demonstrations))
     limits = Sampling(
         max_prompt_tokens=cfg.max_prompt_tokens, max_response_tokens=cfg.max_response_tokens
     )
     sequences, demonstrations_report = encode_demonstrations(demonstrations, reward.codec, limits)
+    too_long = {row.id for row in demonstrations_report.dropped}
     return Data(
         train=encoded,
         heldout=measured,
         strangers=unseen,
         demonstrations=sequences,
-        demonstration_rows=demonstrations,
+        demonstration_rows=[row for row in demonstrations if row.id not in too_long],
         rankings=rows,
-        report=report,
+        report=replace(report, left_out=left_out),
         other_reports={
             "heldout": heldout_report,
             "heldout_labelers": replace(strangers_report, dropped=strangers_report.dropped + seen),
             "demonstrations": demonstrations_report,
         },
     )
+
+
+def by_labeler(cfg: Reward, rows: list[Ranking]) -> tuple[list[Ranking], list[Ranking]]:
+    """The rankings by held-out labelers, and the others."""
+    strangers = [row for row in rows if row.labeler in cfg.heldout_labelers]
+    return strangers, [row for row in rows if row.labeler not in cfg.heldout_labelers]
+
+
+def told_apart(
+    strangers: list[Ranking], train: list[Ranking], *, trained_on: set[str]
+) -> tuple[tuple[Dropped, ...], list[Ranking]]:
+    """Held-out labelers' rankings of prompts that are trained on, or nearly so, and the others."""
+    learned = [row for row in train if prompt_key(row.prompt) in trained_on]
+    leaks = [leak for leak in find_leaks(strangers, learned) if leak.reason != "same author"]
+    seen = {leak.train_index for leak in leaks}
+    dropped = tuple(Dropped(strangers[i].id, SEEN) for i in sorted(seen))
+    return dropped, [row for i, row in enumerate(strangers) if i not in seen]
 
 
 def _encode(cfg: Reward, reward: RewardModel, rows: list[Ranking]) -> tuple[Rankings, DataReport]:
@@ -331,8 +355,7 @@ def finish(cfg: Reward, run: Run, reward: RewardModel, data: Data, compute: Comp
             "heldout": heldout_figures(saved, data.heldout, compute, seed=cfg.seed),
             "heldout_labelers": labeler_figures(saved, data.strangers, compute, seed=cfg.seed),
             "labeler_agreement": agreement_figures(data.rankings, seed=cfg.seed),
-            "data": preflight.data_figures(data.report)
-            | {name: preflight.data_figures(one) for name, one in data.other_reports.items()},
+            "data": preflight.data_figures(data.report, data.other_reports),
         }
     )
 

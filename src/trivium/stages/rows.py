@@ -9,12 +9,15 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from trivium.config import Sampling
-from trivium.data import DataReport, prompt_key
+from trivium.data import DataReport, Dropped, prompt_key
 from trivium.errors import UserError
 from trivium.labels import Demonstration, Prompt, Ranking, has_untied_pair
 from trivium.text import Codec, Sequences, encode_prompt, encode_response, from_lists
 
 Messages = list[dict[str, str]]
+
+TOO_LONG = "too long"
+TIED = "all answers tied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def encode_prompts(
         messages = messages_of(row)
         tokens = encode_prompt(codec, messages, where=row.id)
         if len(tokens) > sampling.max_prompt_tokens:
-            dropped.append(row.id)
+            dropped.append(Dropped(row.id, TOO_LONG))
             continue
         kept.ids.append(row.id)
         kept.messages.append(messages)
@@ -94,7 +97,7 @@ def encode_demonstrations(
         prompt = encode_prompt(codec, messages_of(row), where=row.id)
         response = encode_response(codec, row.completion, where=row.id)
         if len(prompt) > sampling.max_prompt_tokens or len(response) > sampling.max_response_tokens:
-            dropped.append(row.id)
+            dropped.append(Dropped(row.id, TOO_LONG))
             continue
         prompts.append(prompt)
         responses.append(response)
@@ -117,11 +120,11 @@ def encode_rankings(
     truncated, dropped = [], []
     for row in rows:
         if not has_untied_pair(row):
-            dropped.append(row.id)
+            dropped.append(Dropped(row.id, TIED))
             continue
         prompt = encode_prompt(codec, messages_of(row), where=row.id)
         if len(prompt) > max_prompt_tokens:
-            dropped.append(row.id)
+            dropped.append(Dropped(row.id, TOO_LONG))
             continue
         encoded = [encode_response(codec, c.text, where=row.id) for c in row.completions]
         if any(len(e) > max_response_tokens for e in encoded):

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from trivium.config import SFT
-from trivium.data import DataReport, read_demonstrations, read_texts, require_acceptable
+from trivium.data import DataReport, read_demonstrations, require_acceptable
 from trivium.errors import UserError
 from trivium.labels import Demonstration
 from trivium.maths import cosine_to
@@ -46,18 +46,39 @@ from trivium.stages.rows import (
     messages_of,
     require_ids_inside,
 )
-from trivium.text import Sequences, TextStream, decode_response, open_stream, select
+from trivium.stages.webtext import WebText, open_text
+from trivium.text import Sequences, TextStream, decode_response, select
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What SFT learns from and is measured on."""
+    """What SFT learns from and is measured on.
+
+    Attributes:
+        train: demonstrations.
+        heldout: held-out demonstrations; None if there are none.
+        heldout_rows: the same, as they were read.
+        web: pretraining text to mix in; None: no mix.
+        report: what became of the demonstrations.
+        heldout_report: what became of the held-out ones.
+    """
 
     train: Sequences
     heldout: Sequences | None
     heldout_rows: list[Demonstration]
-    stream: TextStream | None
+    web: WebText | None
     report: DataReport
+    heldout_report: DataReport
+
+    @property
+    def stream(self) -> TextStream | None:
+        """The examples of `web`."""
+        return None if self.web is None else self.web.stream
+
+    def parts(self) -> dict[str, DataReport]:
+        """The account of what is not demonstrations to learn from."""
+        web = {} if self.web is None else {"pretraining": self.web.report()}
+        return {"heldout": self.heldout_report} | web
 
 
 def run(cfg: SFT, out: Path, *, resume: bool = False) -> None:
@@ -130,7 +151,7 @@ def train(cfg: SFT, run: Run, compute: Compute) -> None:
 def load_data(cfg: SFT, policy: Policy) -> Data:
     """Read, split, encode and check everything before the first update."""
     heldout = None if cfg.heldout is None else list(read_demonstrations(cfg.heldout))
-    rows, heldout_rows = preflight.split_or_check(
+    rows, heldout_rows, left_out = preflight.split_or_check(
         list(read_demonstrations(cfg.demonstrations)),
         heldout,
         cfg.split,
@@ -138,17 +159,11 @@ def load_data(cfg: SFT, policy: Policy) -> Data:
     )
     train, report = encode_demonstrations(rows, policy.codec, cfg.sampling)
     require_acceptable(report, stage="sft", accept=cfg.accept_affected)
-    first = train.tokens[: int(train.prompt_lengths[0])].tolist()
-    if report.kept and not report.dropped:
-        preflight.check_bos(policy.codec, first, messages_of(rows[0]))
-    stream = None
+    preflight.check_bos(policy.codec, messages_of(rows[0]))
+    web = None
     if cfg.pretraining is not None:
-        source = cfg.pretraining
-        stream = open_stream(
-            lambda: (row.text for row in read_texts(source)),
-            policy.codec,
-            example_tokens=mix_tokens(cfg),
-        )
+        tokens = mix_tokens(cfg)
+        web = open_text(cfg.pretraining, policy.codec, heldout=heldout_rows, example_tokens=tokens)
     if cfg.pretraining is not None and cfg.pretraining_fraction > 0 and mix_examples(cfg) == 0:
         raise UserError(
             f"pretraining_fraction: {cfg.pretraining_fraction} of {cfg.examples_per_step} examples "
@@ -159,10 +174,19 @@ def load_data(cfg: SFT, policy: Policy) -> Data:
             "select_by: there are no held-out prompts to score; give --heldout or set "
             "split.heldout_fraction above 0"
         )
-    heldout_sequences = None
+    heldout_sequences, heldout_report = None, DataReport(kept=0, truncated=(), dropped=())
     if heldout_rows:
-        heldout_sequences, _ = encode_demonstrations(heldout_rows, policy.codec, cfg.sampling)
-    return Data(train, heldout_sequences, heldout_rows, stream, report)
+        heldout_sequences, heldout_report = encode_demonstrations(
+            heldout_rows, policy.codec, cfg.sampling
+        )
+    return Data(
+        train=train,
+        heldout=heldout_sequences,
+        heldout_rows=heldout_rows,
+        web=web,
+        report=replace(report, left_out=left_out),
+        heldout_report=heldout_report,
+    )
 
 
 def mix_examples(cfg: SFT) -> int:
@@ -303,6 +327,6 @@ def finish(
             "epochs": epochs,
             "chosen_epoch": chosen + 1,
             "heldout_loss": epochs[chosen]["heldout_loss"],
-            "data": preflight.data_figures(data.report),
+            "data": preflight.data_figures(data.report, data.parts()),
         }
     )

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, TypeVar, assert_never, get_args
 
 from sqlalchemy import select
 
-from trivium.data import write_jsonl, write_parquet
+from trivium.data import write_jsonl, write_pairs
 from trivium.data.read import read_demonstrations, read_prompts, read_rankings
 from trivium.data.sources import raw_rows
 from trivium.errors import UserError
@@ -78,8 +78,7 @@ def export_labels(store: Store, path: Path, format: Format) -> int:
             case "demonstrations":
                 count = write_jsonl(path, filter(None, map(as_demonstration, lines)))
             case "trl":
-                write = write_parquet if path.suffix == ".parquet" else write_jsonl
-                count = write(path, trl.pairs_of(lines))
+                count = write_pairs(path, trl.pairs_of(lines))
             case "parquet":
                 with whole_file(path) as file:
                     count = parquet.write(file, lines, read_settings(connection))
