@@ -16,10 +16,12 @@ from scipy import stats
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from trivium import cost
+from trivium.config import Adam
 from trivium.models import Policy, compute_for
 from trivium.models.compute import Compute
 from trivium.models.shape import shape_of
 from trivium.stages.lm import backward_next_token
+from trivium.stages.optimise import adamw
 from trivium.text import Sequences, from_lists
 
 WORDS = 2048
@@ -137,7 +139,7 @@ def in_rounds(steps: Sequence[Callable[[], object]], rounds: int) -> list[float]
 def learning(policy: Policy, rows: Sequences, compute: Compute) -> Callable[[], None]:
     """One optimizer step on ``rows``, read in one pass."""
     parameters = list(policy.model.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=0.0, foreach=True)
+    optimizer = adamw(parameters, Adam(), lr=0.0)
 
     def step() -> None:
         weight = 1 / len(rows.predicted())
