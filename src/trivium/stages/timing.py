@@ -1,7 +1,8 @@
 """How long a stage's passes and updates take: each is done once or a few times, and scaled.
 
-A pass is tried on text as long and as ragged as the run's own. A model with many layers is tried
-with one and with three of them: time is a straight line in layers, exactly, since they are alike.
+A small model is tried whole, on text as long and as ragged as a pass of the run reads. A large one
+is tried with one layer and with three of them, on some of that text: its time is a straight line in
+layers, which are alike, and in tokens, which are many.
 """
 
 import time
@@ -15,6 +16,7 @@ from trivium.config import Adam, Sampling
 from trivium.cost import Shape
 from trivium.models import Compute, response_logprobs
 from trivium.models.forward import hidden_states
+from trivium.models.layout import pack
 from trivium.models.pace import random_model, wait
 from trivium.models.shape import shape_of
 from trivium.rollouts import generate
@@ -26,8 +28,8 @@ FEW_LAYERS = (1, 3)
 WHOLE_LAYERS = 6
 """Models with no more layers are tried whole."""
 
-CUT_TOKENS = 1024
-"""Tokens of a pass through a model that is not whole; what more of them take is proportional."""
+CUT_TOKENS = 768
+"""Tokens that a model which is not whole is tried on."""
 
 WRITTEN = 8
 """Tokens that each slot writes while writing is timed,"""
@@ -44,7 +46,7 @@ NEVER = -1
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The networks that are tried, and what was found: works of equal shape are timed once.
+    """The networks that are tried, and what was found: what is alike is timed once.
 
     Attributes:
         compute: device and dtype.
@@ -73,24 +75,57 @@ def work_seconds(work: Work, trial: Trial) -> float:
     if work.passes == 0:
         return 0.0
     if work.kind == "write":
-        few = max(1, len(work.sample) // FEWER_SLOTS)
-        many = _write_seconds(work, len(work.sample), trial)
-        if few == len(work.sample):
-            return work.passes * many
-        each = max(0.0, (many - _write_seconds(work, few, trial)) / (len(work.sample) - few))
-        fixed = max(0.0, many - each * len(work.sample))
-        return work.passes * fixed + work.reading.tokens * each
-    rows = _affordable(work)
-    part = int(rows.lengths.sum()) / int(work.sample.lengths.sum())
-    passes = work.reading.tokens / (part * work.once.tokens)
-    predicted = work.reading.predicted > 0
-    name = f"{work.kind} {predicted}"
+        return _writing(work, trial)
+    if _layers(work.model.config) <= WHOLE_LAYERS:
+        return _whole(work, trial)
+    return _large(work, trial)
+
+
+def _whole(work: Work, trial: Trial) -> float:
+    """By a pass that reads the sample."""
+    rows, predicted = work.sample, work.reading.predicted > 0
     tried = {"learn": _learn, "read": _read, "fill": _fill}[work.kind]
 
     def one(model: PreTrainedModel) -> float:
         return _seconds(lambda: tried(model, rows, trial.compute, predicted), trial.compute)
 
-    return passes * over_layers(work.model, name, _print(rows), one, trial)
+    lengths = rows.lengths.numpy().tobytes() + rows.prompt_lengths.numpy().tobytes()
+    seconds = over_layers(work.model, f"{work.kind} {predicted}", lengths, one, trial)
+    return seconds * work.reading.tokens / work.once.tokens
+
+
+def _large(work: Work, trial: Trial) -> float:
+    """By what a token takes in the layers and a predicted one in the head."""
+    inside = int((work.sample.lengths.cumsum(0) <= CUT_TOKENS).sum())
+    rows = select(work.sample, torch.arange(max(1, inside)))
+    tokens = len(pack(rows).tokens)
+    tried, kind = (_learn, "learn") if work.kind == "learn" else (_read, "read")
+
+    def bare(model: PreTrainedModel) -> float:
+        return _seconds(lambda: tried(model, rows, trial.compute, False), trial.compute) / tokens
+
+    shared = b"tree" if tokens < len(rows.tokens) else b""
+    seconds = work.reading.tokens * over_layers(work.model, kind, shared, bare, trial)
+    if work.reading.predicted and len(rows.predicted()):
+        seconds += work.reading.predicted * _head_seconds(work.model, kind, rows, trial)
+    return seconds
+
+
+def _head_seconds(model: PreTrainedModel, kind: str, rows: Sequences, trial: Trial) -> float:
+    """Of a predicted token: what one layer takes more with the head than without."""
+    tried = {"learn": _learn, "read": _read}[kind]
+
+    def more(network: PreTrainedModel) -> float:
+        without, with_head = (
+            _seconds(lambda h=h: tried(network, rows, trial.compute, h), trial.compute)
+            for h in (False, True)
+        )
+        return max(0.0, with_head - without) / len(rows.predicted())
+
+    key = model.config.model_type, shape_of(model), f"{kind} head", b""
+    if key not in trial.seconds:
+        trial.seconds[key] = more(_made(model, FEW_LAYERS[0], trial))
+    return trial.seconds[key]
 
 
 def update_seconds(model: PreTrainedModel, trial: Trial) -> float:
@@ -106,17 +141,38 @@ def update_seconds(model: PreTrainedModel, trial: Trial) -> float:
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
 
-        try:
-            return _seconds(update, trial.compute)
-        finally:
-            network.zero_grad(set_to_none=True)
+        update()  # makes the moments
+        seconds = _seconds(update, trial.compute)
+        network.zero_grad(set_to_none=True)
+        return seconds
 
     return over_layers(model, "update", b"", one, trial)
 
 
-def _write_seconds(work: Work, slots: int, trial: Trial) -> float:
+def _writing(work: Work, trial: Trial) -> float:
+    """By what a step takes, and what each slot in it; both are found once for a model."""
+    fixed, each = (_step_part(work, name, trial) for name in ("write", "write slot"))
+    return work.passes * fixed + work.reading.tokens * each
+
+
+def _step_part(work: Work, name: str, trial: Trial) -> float:
+    key = work.model.config.model_type, shape_of(work.model), name, b""
+    if key not in trial.seconds:
+        slots = len(work.sample)
+        few = max(1, slots // FEWER_SLOTS)
+        many = _step_seconds(work, slots, trial)
+        each = (
+            max(0.0, many - _step_seconds(work, few, trial)) / (slots - few) if slots > few else 0.0
+        )
+        trial.seconds[(*key[:2], "write slot", b"")] = each
+        trial.seconds[(*key[:2], "write", b"")] = max(0.0, many - each * slots)
+    return trial.seconds[key]
+
+
+def _step_seconds(work: Work, slots: int, trial: Trial) -> float:
     """Of one step of so many slots: what `WRITTEN` tokens take more than the first alone."""
-    prompts = _prompts(select(work.sample, torch.arange(slots)))
+    rows = select(work.sample, torch.arange(slots))
+    prompts = [piece.tolist() for piece in rows.tokens.split(rows.lengths.tolist())]
 
     def one(model: PreTrainedModel) -> float:
         short, long = (
@@ -125,8 +181,7 @@ def _write_seconds(work: Work, slots: int, trial: Trial) -> float:
         )
         return max(0.0, long - short) / WRITTEN
 
-    print_ = _print(work.sample) + slots.to_bytes(4, "little")
-    return over_layers(work.model, "write", print_, one, trial)
+    return over_layers(work.model, "step", slots.to_bytes(4, "little"), one, trial)
 
 
 def _learn(model: PreTrainedModel, rows: Sequences, compute: Compute, predicted: bool) -> None:
@@ -148,7 +203,8 @@ def _forward(
 
 
 def _fill(model: PreTrainedModel, rows: Sequences, compute: Compute, predicted: bool) -> None:  # noqa: ARG001 - as the others
-    _answers(model, _prompts(rows), 1, compute)
+    prompts = [piece.tolist() for piece in rows.tokens.split(rows.lengths.tolist())]
+    _answers(model, prompts, 1, compute)
 
 
 def _answers(
@@ -163,19 +219,6 @@ def _answers(
         compute=compute,
         generator=torch.Generator().manual_seed(0),
     )
-
-
-def _prompts(rows: Sequences) -> list[list[int]]:
-    return [piece.tolist() for piece in rows.tokens.split(rows.lengths.tolist())]
-
-
-def _affordable(work: Work) -> Sequences:
-    """The sample, or its first rows where the model is too large to be tried whole."""
-    rows = work.sample
-    if _layers(work.model.config) <= WHOLE_LAYERS:
-        return rows
-    inside = int((rows.lengths.cumsum(0) <= CUT_TOKENS).sum())
-    return select(rows, torch.arange(max(1, inside)))
 
 
 def over_layers(
@@ -207,11 +250,6 @@ def _made(model: PreTrainedModel, layers: int, trial: Trial) -> PreTrainedModel:
 
 def _layers(config: PretrainedConfig) -> int:
     return config.get_text_config().num_hidden_layers
-
-
-def _print(rows: Sequences) -> bytes:
-    """What tells apart texts that take different times: the lengths of their parts."""
-    return rows.lengths.numpy().tobytes() + rows.prompt_lengths.numpy().tobytes()
 
 
 def _seconds(work: Callable[[], object], compute: Compute) -> float:
