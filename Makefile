@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: setup quickstart test test-browser test-postgres test-load learn check fmt docs bench
-.PHONY: bench-peers bench-labeling clean
+.PHONY: bench-peers bench-table bench-labeling clean
 
 # Two tests at a time, one thread each.
 test test-browser test-postgres test-load check: export OMP_NUM_THREADS := 1
@@ -30,6 +30,7 @@ PEERS := build/peers
 bench-peers: $(PEERS)/trl-1.12.0/installed $(PEERS)/trl/installed
 bench:      setup bench-peers
 	$(BIN)/python benchmarks/bench.py --model $(MODEL) --python trl-1.12.0=$(PEERS)/trl-1.12.0/bin/python trl=$(PEERS)/trl/bin/python
+bench-table: setup ; $(BIN)/python benchmarks/table.py
 $(PEERS)/trl-1.12.0/installed: PEER := trl==1.12.0
 $(PEERS)/trl/installed: PEER := trl==1.16.0
 $(PEERS)/%/installed:

@@ -8,13 +8,14 @@ import json
 import platform
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
+import growth
+import solo
 import torch
 from race import Refused, Result, alternate, compare, kl_is_zero, same_figures, start
 from roof import Roof, measure
@@ -55,13 +56,17 @@ ROWS = {
     "sample_fixed": Row("sample_fixed", (1.3, 2, 3), "auto", SAMPLE_SIZES, *HF),
     "sample_eos": Row("sample", (1.5, 3, 5), "auto", SAMPLE_SIZES, *HF),
 }
+MEMORY = {"ppo_memory": ("ppo_variable", (0.6, 0.35, 0.2))}
+"""Rows that another race tells too: bytes above the static ones, ours over the peer's."""
+
+ALL = [*ROWS, *MEMORY, *solo.SOLO, *growth.GOALS]
 
 
 def main() -> None:
     """Run the rows asked for, print the table, write the file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="folder of SmolLM2-135M-Instruct")
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--rows", nargs="+", choices=ALL, default=ALL)
     parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--python", nargs="*", default=[], metavar="PEER=PYTHON")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
@@ -69,25 +74,57 @@ def main() -> None:
     pythons = dict(pair.split("=", 1) for pair in given.python) | {"ours": sys.executable}
     before = measure()
     print(f"roofs: {_words(before)}", flush=True)
-    rows = []
+    rows: list[dict] = []
     for name in given.rows:
-        rows.append(run(name, ROWS[name], given.model, given.iterations, pythons))
+        rows.append(make(name, rows, given.model, given.iterations, pythons))
         print(json.dumps(rows[-1], indent=1), flush=True)
     after = measure()
     print(f"roofs: {_words(after)}")
     steady = abs(after.gflops_fp32 / before.gflops_fp32 - 1) <= ROOFS_AGREE
     if not steady:
         print("the roofs moved by more than 5 %: other work ran beside; run it again")
-    stamp = datetime.now(UTC).strftime("%Y-%m-%d")
+    now = datetime.now(UTC)
+    stamp = now.strftime("%Y-%m-%d")
     hardware = f"{_processor()}, {torch.get_num_threads()} threads"
     found = {
-        "hardware": hardware, "date": stamp, "torch": torch.__version__, "steady": steady,
+        "hardware": hardware, "date": stamp, "time": now.strftime("%H:%M:%S"),
+        "torch": torch.__version__, "steady": steady,
         "roofs": {"before": asdict(before), "after": asdict(after)}, "rows": rows,
     }  # fmt: skip
     given.out.mkdir(parents=True, exist_ok=True)
-    name = f"{stamp}-{hardware.split(',')[0].replace(' ', '_')}-{time.strftime('%H%M%S')}.json"
+    name = f"{stamp}-{hardware.split(',')[0].replace(' ', '_')}-{now.strftime('%H%M%S')}.json"
     write_text(given.out / name, json.dumps(found, indent=1) + "\n")
     table(rows)
+
+
+def make(
+    name: str, before: list[dict], model: str, iterations: int, pythons: dict[str, str]
+) -> dict:
+    """One row, whatever it is measured by; ``before``: the rows there are already."""
+    if name in solo.SOLO:
+        return solo.run(name, model, iterations, pythons["ours"])
+    if name in growth.GOALS:
+        return growth.run(name, iterations)
+    if name in ROWS:
+        return run(name, ROWS[name], model, iterations, pythons)
+    source, goals = MEMORY[name]
+    raced = [row for row in before if row["id"] == source]
+    raced = raced or [run(source, ROWS[source], model, iterations, pythons)]
+    return memory_row(name, raced[0], goals)
+
+
+def memory_row(name: str, raced: dict, goals: tuple[float, float, float]) -> dict:
+    """Peak memory above what both sides have to hold, ours over the peer's."""
+    if "refused" in raced:
+        return raced | {"id": name}
+    peak = raced["peak_bytes"]
+    ours, peer = peak["ours"] - peak["static"], peak["peer"] - peak["static"]
+    floor, target, moonshot = goals
+    return {
+        "id": name, "ours": ours, "peer": peer, "ratio": ours / peer, "spread": None,
+        "gate": raced["gate"], "floor": floor, "target": target, "moonshot": moonshot,
+        "at_most": True, "dtype": raced["dtype"], "peer_name": raced["peer_name"],
+    }  # fmt: skip
 
 
 def run(name: str, row: Row, model: str, iterations: int, pythons: dict[str, str]) -> dict:
@@ -163,11 +200,11 @@ def table(rows: list[dict]) -> None:
     """One line a row."""
     for row in rows:
         if "refused" in row:
-            print(f"{row['id']:14} not timed: {row['refused']}")
+            print(f"{row['id']:17} not timed: {row['refused']}")
             continue
-        low, high = row["spread"]
+        low, high = row["spread"] or (row["ratio"], row["ratio"])
         goals = f"floor {row['floor']} target {row['target']} moonshot {row['moonshot']}"
-        print(f"{row['id']:14} {row['ratio']:5.2f}x ({low:.2f} to {high:.2f})  {goals}")
+        print(f"{row['id']:17} {row['ratio']:5.2f} ({low:.2f} to {high:.2f})  {goals}")
 
 
 def _words(roof: Roof) -> str:

@@ -4,12 +4,14 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from turns import say, turn
 
 from trivium.config import PPO, SFT, Reward, Sampling, Split
 from trivium.models import compute_for, load_policy
+from trivium.rollouts import Episodes
 from trivium.rollouts.native import generate
 from trivium.runs.directory import Run
 from trivium.stages import ppo, reward, sft
@@ -25,7 +27,7 @@ def main() -> None:
 
 def follow(task: dict) -> None:
     """The stages' own loops, with a turn before each iteration and their metrics read aloud."""
-    facts: dict[str, float] = {}
+    facts: dict[str, Any] = {}
     log = Run.log
 
     def steps(self: Run, start: int, stop: int, label: str) -> Iterator[int]:
@@ -38,6 +40,16 @@ def follow(task: dict) -> None:
         log(self, step, values)
 
     Run.steps, Run.log = steps, overheard
+    act = ppo.act
+
+    def acted(*given: Any, **named: Any) -> Episodes:
+        episodes = act(*given, **named)
+        rows = episodes.sequences
+        pairs = zip(rows.prompt_lengths.tolist(), rows.response_lengths.tolist(), strict=True)
+        facts["lengths"] = [[prompt, [response]] for prompt, response in pairs]
+        return episodes
+
+    ppo.act = acted
     # Rows in the order of the file, as the peers read them.
     for stage in (sft, reward):
         stage.epoch_order = lambda count, **_: torch.arange(count)

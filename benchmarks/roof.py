@@ -27,14 +27,15 @@ class Roof:
 def measure(repeats: int = 3) -> Roof:
     """Each roof is the median of ``repeats`` after one for warming up."""
     return Roof(
-        gflops_fp32=_matmul(SIDE, torch.float32, repeats),
-        gflops_fp32_2048=_matmul(SMALL, torch.float32, repeats),
-        gflops_bf16=_matmul(SMALL, torch.bfloat16, repeats),
+        gflops_fp32=matmul(SIDE, torch.float32, repeats),
+        gflops_fp32_2048=matmul(SMALL, torch.float32, repeats),
+        gflops_bf16=matmul(SMALL, torch.bfloat16, repeats),
         copy_gb_per_second=_copy(repeats),
     )
 
 
-def _matmul(n: int, dtype: torch.dtype, repeats: int) -> float:
+def matmul(n: int, dtype: torch.dtype, repeats: int = 3) -> float:
+    """GFLOP/s of a product of n x n matrices."""
     a, b = torch.randn(n, n, dtype=dtype), torch.randn(n, n, dtype=dtype)
     return 2 * n**3 / _seconds(lambda: a @ b, repeats) / 1e9
 

@@ -49,11 +49,14 @@ def run(
     """
     from trivium.runs import recipes
 
-    loaded = recipes.load(recipe, out=out, model=model, data=data, seed=seed, overrides=set)
+    def load(folder: Path) -> recipes.Recipe:
+        return recipes.load(recipe, out=folder, model=model, data=data, seed=seed, overrides=set)
+
+    loaded = load(out)
     from trivium.stages import pipeline
 
     with resumable(out):
-        pipeline.run(loaded, out)
+        pipeline.run(loaded, out, elsewhere=load)
 
 
 def plan(

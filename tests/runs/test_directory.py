@@ -50,6 +50,7 @@ def test_a_finished_run_leaves_what_it_should(tmp_path, capsys):
         run.finish({"heldout_loss": 1.5})
     summary = read_summary(out)
     assert summary.pop("seconds") >= 0
+    assert summary.pop("peak_bytes") > 0
     assert summary == {
         "status": "finished",
         "stage": "pretrain",

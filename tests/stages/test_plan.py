@@ -8,11 +8,11 @@ import pytest
 
 from trivium import cli, cost
 from trivium.cost import Reading
-from trivium.models.pace import Line, Pace
+from trivium.models import compute_for
 from trivium.models.shape import shape_of
 from trivium.runs import recipes
-from trivium.stages import planning
-from trivium.stages.forecast import Forecast
+from trivium.stages import planning, timing
+from trivium.stages.forecast import Forecast, Memory, large, typical
 
 pytestmark = pytest.mark.xdist_group("tiny")
 
@@ -21,7 +21,8 @@ pytestmark = pytest.mark.xdist_group("tiny")
 def foreseen(tmp_path_factory) -> dict[str, Forecast]:
     """The forecast of every stage of the recipe that `tiny` is a run of."""
     folder = tmp_path_factory.mktemp("plan")
-    return planning.foresee_all(recipes.load("tiny_cpu", out=folder), folder)
+    foreseen = planning.foresee_all(recipes.load("tiny_cpu", out=folder), folder)
+    return {name: forecast for name, (forecast, _) in foreseen.items()}
 
 
 def read(path: Path) -> dict:
@@ -80,22 +81,57 @@ def test_flops_of_a_phase_are_those_of_its_texts(foreseen):
     assert learn.flops() == 3 * (2 * shape.matrices * text.tokens + attention + head)
 
 
-def test_seconds_are_those_of_the_parts():
-    one = {"learn": Line(fixed=1.0, each=0.1), "read": Line(fixed=0.0, each=0.0)}
-    pace = Pace(
-        layer=one | {"write": Line(fixed=0.5, each=0.25)},
-        rest=one | {"write": Line(fixed=0.0, each=0.0)},
-        table=3.0,
-        head=one | {"write": Line(fixed=2.0, each=0.5)},
-        update=1.0,
-    )
-    # two passes of 10 tokens: 4 layers of 1 + 1, the rest 2, the table 3, 5 rows 1 + 0.5
-    assert pace.seconds("learn", layers=4, passes=2, tokens=20, rows=10) == 2 * (8 + 2 + 3 + 1.5)
-    # nothing predicted: no head
-    assert pace.seconds("learn", layers=4, passes=2, tokens=20, rows=0) == 2 * (8 + 2 + 3)
-    # three steps of two slots: 4 layers of 0.5 + 0.5, head 2 + 1
-    assert pace.seconds("write", layers=4, passes=3, tokens=6, rows=6) == 3 * (4 + 3)
-    assert pace.seconds("write", layers=4, passes=0, tokens=0, rows=0) == 0
+def test_what_is_tried_is_a_micro_batch_of_the_run(foreseen):
+    """Rows of the recipe's own size, and their tokens are what an average pass reads."""
+    sizes = {"pretrain": 8, "sft": 128, "ppo": 8}
+    for stage, rows in sizes.items():
+        learn = next(w for w in foreseen[stage].works if w.kind == "learn")
+        assert len(learn.sample) == rows, stage
+        mean = learn.reading.tokens / learn.passes
+        assert learn.once.tokens == pytest.approx(mean, rel=0.1), stage
+        assert learn.largest.tokens >= learn.once.tokens, stage
+
+
+def test_a_typical_batch_and_a_large_one():
+    sizes = [1] * 50 + [101] * 50
+    assert sum(sizes[i] for i in typical(sizes, 10)) == 10 * 51
+    assert sum(sizes[i] for i in large(sizes, 10)) > 10 * 51
+    assert sorted(typical([3, 4], 10)) == [0, 1]  # a data set smaller than its batch
+
+
+def test_the_busiest_moment():
+    held = {"weights": 100, "gradients": 10, "optimizer": 20}
+    learning = Memory(**held, activations=7, update=5, past=16)
+    assert learning.peak() == 100 + 20 + 10 + 7
+    updating = Memory(**held, activations=7, update=8, past=16)
+    assert updating.peak() == 100 + 20 + 10 + 8
+    writing = Memory(**held, activations=7, update=5, past=18)
+    assert writing.peak() == 100 + 20 + 18
+
+
+def test_time_of_many_layers_from_that_of_few(tiny_model):
+    """Whatever is a straight line in layers is found exactly."""
+    trial = timing.new_trial(compute_for("float32"))
+    model, tried = tiny_model("llama", 50), []
+
+    def seconds(network) -> float:
+        tried.append(network.config.num_hidden_layers)
+        return 2 + 3 * network.config.num_hidden_layers
+
+    for layers in (4, 31, 31):
+        model.config.num_hidden_layers = layers
+        assert timing.over_layers(model, "any", b"", seconds, trial) == 2 + 3 * layers
+    assert tried == [4, *timing.FEW_LAYERS]  # what was found is not looked for again
+
+
+def test_a_run_begins_with_its_plan_and_keeps_it(tiny):
+    """Memory does not depend on what else the machine does, so it can be held against the run."""
+    plan = read(tiny / "plan.json")["stages"]
+    assert list(plan) == list(read(tiny / "summary.json")["stages"])
+    for stage, expected in plan.items():
+        assert expected["seconds"] > 0
+        was = read(tiny / stage / "summary.json")["peak_bytes"]
+        assert expected["peak_bytes"] == pytest.approx(was, rel=0.3), stage
 
 
 def test_the_command_prints_every_phase(capsys):

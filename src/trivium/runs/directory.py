@@ -25,7 +25,7 @@ from torch import Tensor
 
 from trivium.config import StageConfig
 from trivium.errors import UserError
-from trivium.runs import checkpoint, config_file, environment, metrics, progress
+from trivium.runs import checkpoint, config_file, environment, metrics, progress, resident
 from trivium.runs.atomic import CONFIG_NAME, explain_full_disk, write_json
 from trivium.runs.checkpoint import Checkpoint
 
@@ -137,10 +137,14 @@ class Run:
         self.finished = True
 
     def write_summary(self, status: str, figures: Mapping[str, Any]) -> None:
-        """Write summary.json: status, seconds over all resumes, stage, plan, and ``figures``."""
+        """Write summary.json: status, seconds over all resumes, stage, plan, and ``figures``.
+
+        ``peak_bytes`` is the most memory since the run was opened, or opened again.
+        """
         own = {
             "status": status,
             "seconds": round(time.monotonic() - self._began, 3),
+            "peak_bytes": resident.peak_bytes(),
             "stage": self.stage,
             "plan": self._plan,
             "executed": self._executed,
@@ -174,6 +178,7 @@ def open_run(out: Path, *, stage: str, config: StageConfig, resume: bool = False
     """
     with _lock(out):
         before = _check_folder(out, stage, config, resume=resume)
+        resident.forget_peak()
         checkpoint.tidy(out)
         console = Console(stderr=True)
         run = Run(out, stage=stage, console=console, seconds_before=before)

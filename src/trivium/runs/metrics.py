@@ -271,7 +271,7 @@ METRICS: dict[str, Metric] = {
     ),
     "bytes/peak_rss": Metric(
         "bytes",
-        "Largest memory of the process so far.",
+        "Largest memory of the stage so far.",
         "flat after the first steps",
     ),
     "seconds/judge": Metric(

@@ -12,7 +12,9 @@ from trivium.runs.report_words import duration
 
 _BASELINE = "baseline"
 _INVARIANTS = ("step0_kl_per_token", "first_ratio_deviation")
-_SKIPPED_FIGURES = ("status", "seconds", "stage", "template_hash", "plan", "executed", "error")
+_SKIPPED_FIGURES = (
+    "status", "seconds", "peak_bytes", "stage", "template_hash", "plan", "executed", "error",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
 """What a stage will do, in numbers: passes through models, memory, and how both are counted."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
+from typing import Literal
 
 import torch
 from transformers import PreTrainedModel
@@ -13,12 +14,17 @@ from trivium.config import Sampling
 from trivium.cost import Reading
 from trivium.models import Policy
 from trivium.models.forward import LOGIT_ELEMENTS
-from trivium.models.pace import Kind
 from trivium.models.shape import shape_of
 from trivium.rewards.model import TOKENS_AT_ONCE
 from trivium.rollouts.native import slots_for
 from trivium.stages.rows import Rankings
-from trivium.text import Sequences
+from trivium.text import Sequences, from_lists, select
+
+Kind = Literal["learn", "read", "fill", "write"]
+"""With gradients; without; prompts read into slots; one token a slot at a time, each drawn."""
+
+DRAWS = 64
+"""Micro-batches that are drawn to find a typical and a large one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,16 +32,23 @@ class Work:
     """Passes through one model.
 
     Attributes:
-        kind: with gradients, without, or a token at a time.
+        kind: what a pass is.
         model: the one that does it; on the meta device.
-        passes: forward passes.
+        passes: how many.
         reading: what they read in all.
+        sample: text of one of them, as long and as ragged as the run's own; for "write", rows as
+            long as what each slot looks back on.
+        once: what that reads, counted as `reading` is.
+        largest: the most that a pass reads.
     """
 
     kind: Kind
     model: PreTrainedModel
     passes: float
     reading: Reading
+    sample: Sequences
+    once: Reading
+    largest: Reading
 
     def flops(self) -> int:
         """At the least."""
@@ -47,26 +60,44 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Bytes at the busiest moment; `past` is keys and values, and sampling frees it."""
+    """Bytes at the busiest moments.
+
+    Attributes:
+        weights: of all networks.
+        gradients: from the first backward of a step to its update.
+        optimizer: Adam's moments.
+        activations: kept for the largest backward, its logits included.
+        update: what an update needs besides.
+        past: keys and values while answers are written.
+    """
 
     weights: int
     gradients: int
     optimizer: int
     activations: int
+    update: int
     past: int
 
     def peak(self) -> int:
-        """Activations and the past are never held together."""
-        held = self.weights + self.gradients + self.optimizer
-        return held + max(self.activations, self.past)
+        """Answers are written while there are no gradients; an update comes after backward."""
+        learning = self.gradients + max(self.activations, self.update)
+        return self.weights + self.optimizer + max(learning, self.past)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """One stage. ``updated`` is parameters moved, over all updates."""
+    """One stage.
+
+    Attributes:
+        updates: optimizer steps.
+        trained: the networks that each of them moves.
+        episodes: answers written to learn from, to rank or to compare.
+        works: passes.
+        memory: bytes held.
+    """
 
     updates: int
-    updated: int
+    trained: tuple[PreTrainedModel, ...]
     episodes: int
     works: tuple[Work, ...]
     memory: Memory
@@ -80,41 +111,94 @@ class Forecast:
         return sum(work.flops() for work in self.works)
 
 
+def work(
+    kind: Kind,
+    model: PreTrainedModel,
+    passes: float,
+    reading: Reading,
+    sample: Sequences,
+    *,
+    once: Reading | None = None,
+    largest: Reading | None = None,
+) -> Work:
+    """A `Work`; without ``once`` rows share nothing, without ``largest`` all passes are alike."""
+    once = once or of_sequences(sample, predicted=reading.predicted > 0)
+    return Work(
+        kind=kind,
+        model=model,
+        passes=passes,
+        reading=reading,
+        sample=sample,
+        once=once,
+        largest=largest or once,
+    )
+
+
 def sampling_work(
     policy: Policy,
-    prompts: Sequence[int],
+    prompts: Sequence[Sequence[int]],
     lengths: Sequence[int],
     sampling: Sampling,
     *,
     rounds: int,
 ) -> list[Work]:
-    """Prompts read (equal neighbours once), answers written, in ``rounds`` equal batches."""
+    """Prompts read (equal neighbours once), answers written, in ``rounds`` equal batches.
+
+    Args:
+        policy: what writes.
+        prompts: token ids, one prompt for each answer.
+        lengths: tokens of each answer.
+        sampling: its limits.
+        rounds: calls of the sampler.
+    """
     at_once = math.ceil(len(prompts) / rounds)
-    slots = min(_slots(policy, max(prompts) + sampling.max_response_tokens), at_once)
+    slots = min(_slots(policy, max(map(len, prompts)) + sampling.max_response_tokens), at_once)
     steps = sum(
         cost.decode_steps(lengths[i : i + at_once], slots=slots)
         for i in range(0, len(lengths), at_once)
     )
-    read = cost.total(cost.tree(p, [], predicted=1) for p in prompts)
-    whole = cost.total(cost.sampled(p, [r]) for p, r in zip(prompts, lengths, strict=True))
+    read = cost.total(cost.tree(len(p), [], predicted=1) for p in prompts)
+    whole = cost.total(cost.sampled(len(p), [r]) for p, r in zip(prompts, lengths, strict=True))
     written = Reading(
         tokens=whole.tokens - read.tokens,
         pairs=whole.pairs - read.pairs,
         predicted=whole.predicted - read.predicted,
     )
-    fillings = rounds * max(1, 4 * (at_once - slots) // slots + 1)
+    once = from_lists(prompts[:at_once], [[] for _ in prompts[:at_once]])
+    behind = [(len(p) + r // 2) for p, r in zip(prompts[:slots], lengths[:slots], strict=True)]
+    past = from_lists([[] for _ in behind], [[0] * n for n in behind])
     return [
-        work("read", policy.model, fillings, read),
-        work("write", policy.model, steps, written),
+        work("fill", policy.model, rounds, read, once),
+        work("write", policy.model, steps, written, past),
     ]
 
 
-def scoring_work(
-    judge: PreTrainedModel, prompts: Sequence[int], lengths: Sequence[int], *, rounds: int = 1
-) -> Work:
-    """Answers read once by a reward model."""
-    read = cost.total(cost.tree(p, [r]) for p, r in zip(prompts, lengths, strict=True))
-    return work("read", judge, max(rounds, read.tokens / TOKENS_AT_ONCE), read)
+def episodes(prompts: Sequence[Sequence[int]], lengths: Sequence[int]) -> Sequences:
+    """Prompts with answers of these lengths, whatever they say."""
+    return from_lists(prompts, [[0] * n for n in lengths])
+
+
+def scoring_work(judge: PreTrainedModel, rows: Sequences, *, times_over: float = 1) -> Work:
+    """Texts read by a reward model, each on its own, ``times_over`` times."""
+    read = times(of_sequences(rows, predicted=False), times_over)
+    passes = times_over * max(1, int(rows.lengths.sum()) / TOKENS_AT_ONCE)
+    return work("read", judge, passes, read, _first_tokens(rows))
+
+
+def scoring_rankings(judge: PreTrainedModel, rankings: Rankings) -> Work:
+    """All answers read once by a reward model, each prompt once for its answers."""
+    sample = _first_tokens(rankings.sequences)
+    inside = [i for i in range(len(rankings)) if rankings.rows(i).stop <= len(sample)] or [0]
+    sample = select(rankings.sequences, torch.arange(rankings.starts[inside[-1] + 1]))
+    once = cost.total(tree_of(rankings, i) for i in inside)
+    read = of_rankings(rankings)
+    return work("read", judge, max(1, read.tokens / TOKENS_AT_ONCE), read, sample, once=once)
+
+
+def _first_tokens(rows: Sequences) -> Sequences:
+    """As many rows as a reward model takes at once, one at least."""
+    inside = int((rows.lengths.cumsum(0) <= TOKENS_AT_ONCE).sum())
+    return select(rows, torch.arange(max(1, inside)))
 
 
 def answer_lengths(sampling: Sampling, known: Sequence[int], count: int) -> list[int]:
@@ -135,10 +219,15 @@ def of_sequences(
 
 def of_rankings(rankings: Rankings) -> Reading:
     """Each prompt read once for all its answers."""
-    responses = rankings.sequences.response_lengths.tolist()
-    prompts = rankings.sequences.prompt_lengths.tolist()
-    rows = [rankings.rows(i) for i in range(len(rankings))]
-    return cost.total(cost.tree(prompts[r[0]], [responses[i] for i in r]) for r in rows)
+    return cost.total(tree_of(rankings, i) for i in range(len(rankings)))
+
+
+def tree_of(rankings: Rankings, ranking: int) -> Reading:
+    """One prompt with its answers."""
+    rows = rankings.rows(ranking)
+    sequences = rankings.sequences
+    responses = (sequences.lengths - sequences.prompt_lengths)[rows.start : rows.stop]
+    return cost.tree(int(sequences.prompt_lengths[rows.start]), responses.tolist())
 
 
 def times(reading: Reading, times: float) -> Reading:
@@ -150,9 +239,45 @@ def times(reading: Reading, times: float) -> Reading:
     )
 
 
-def work(kind: Kind, model: PreTrainedModel, passes: float, reading: Reading) -> Work:
-    """A `Work`, in one line."""
-    return Work(kind=kind, model=model, passes=passes, reading=reading)
+def draws(sizes: Sequence[int], count: int) -> Iterator[list[int]]:
+    """Micro-batches of ``count`` rows as shuffling makes them, row numbers each."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(DRAWS):
+        yield torch.randperm(len(sizes), generator=generator)[:count].tolist()
+
+
+def typical(sizes: Sequence[int], count: int) -> list[int]:
+    """The micro-batch, of those drawn, whose size is nearest to the mean."""
+    wanted = min(count, len(sizes)) * sum(sizes) / len(sizes)
+    return min(draws(sizes, count), key=lambda rows: abs(sum(sizes[i] for i in rows) - wanted))
+
+
+def large(sizes: Sequence[int], count: int) -> list[int]:
+    """The largest of those drawn."""
+    return max(draws(sizes, count), key=lambda rows: sum(sizes[i] for i in rows))
+
+
+def typical_rows(sequences: Sequences, count: int) -> Sequences:
+    """`typical`, of sequences."""
+    return select(sequences, torch.tensor(typical(sequences.lengths.tolist(), count)))
+
+
+def large_rows(sequences: Sequences, count: int) -> Sequences:
+    """`large`, of sequences."""
+    return select(sequences, torch.tensor(large(sequences.lengths.tolist(), count)))
+
+
+def equal_rows(count: int, length: int) -> Sequences:
+    """Packed examples of a stream."""
+    return from_lists([[] for _ in range(count)], [[0] * length for _ in range(count)])
+
+
+def repeated(works: Sequence[Work], number: float) -> list[Work]:
+    """The same works ``number`` times, or a part of them."""
+    return [
+        replace(one, passes=one.passes * number, reading=times(one.reading, number))
+        for one in works
+    ]
 
 
 def _slots(policy: Policy, capacity: int) -> int:
@@ -177,34 +302,34 @@ def forecast(
     *,
     trained: Sequence[PreTrainedModel],
     frozen: Sequence[PreTrainedModel],
-    spare: int = 0,
+    activations: int = 0,
+    update: int = 0,
     past: int = 0,
 ) -> Forecast:
-    """A stage that trains some networks and holds others, each fp32; ``spare`` bytes besides."""
+    """A stage that trains some networks and holds others, each fp32.
+
+    Without ``activations`` they are those of the largest pass that learns.
+    """
     moved, still = (sum(m.num_parameters() for m in models) for models in (trained, frozen))
+    learning = [kept(w) for w in works if w.kind == "learn"]
     return Forecast(
         updates=updates,
-        updated=updates * moved,
+        trained=tuple(trained),
         episodes=episodes,
         works=tuple(works),
         memory=Memory(
             weights=4 * (moved + still),
             gradients=4 * moved,
             optimizer=8 * moved,
-            activations=spare + _activations(works, len(trained)),
+            activations=activations or max(learning, default=0),
+            update=update,
             past=past,
         ),
     )
 
 
-def _activations(works: Sequence[Work], networks: int) -> int:
-    """Of the largest micro-batch; policy and critic are held together until their backward."""
-    largest = 0
-    for work in works:
-        if work.kind == "learn":
-            shape, tokens = shape_of(work.model), math.ceil(work.reading.tokens / work.passes)
-            rows = math.ceil(work.reading.predicted / work.passes)
-            kept = cost.activation_bytes(shape, tokens, number_bytes=4)
-            logits = 2 * cost.logit_bytes(shape, rows, most=LOGIT_ELEMENTS)
-            largest = max(largest, max(1, networks) * kept + logits)
-    return largest
+def kept(work: Work) -> int:
+    """Bytes that the largest pass of a work keeps for backward, logits and their copy included."""
+    shape, largest = shape_of(work.model), work.largest
+    logits = cost.logit_bytes(shape, largest.predicted, most=LOGIT_ELEMENTS)
+    return cost.activation_bytes(shape, largest.tokens, number_bytes=4) + 2 * logits

@@ -8,6 +8,7 @@ reports are not counted.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -17,27 +18,36 @@ from transformers import PreTrainedModel
 
 from trivium import cost
 from trivium.config import PPO, SFT, Collect, Evaluate, Pretrain, Reward, StageConfig
-from trivium.cost import Reading
 from trivium.models import Policy, RewardModel, compute_for
 from trivium.models.load import load_blank
-from trivium.rewards.model import TOKENS_AT_ONCE
 from trivium.rewards.spec import is_function, parse_rewards
 from trivium.stages import collect, evaluate, ppo_setup, pretrain, reward, sft
 from trivium.stages.forecast import (
     Forecast,
     Work,
     answer_lengths,
+    episodes,
+    equal_rows,
     forecast,
+    kept,
+    large,
+    large_rows,
     of_rankings,
     of_sequences,
     past_bytes,
+    repeated,
     sampling_work,
+    scoring_rankings,
     scoring_work,
     times,
+    tree_of,
+    typical,
+    typical_rows,
     work,
 )
 from trivium.stages.ppo_learn import ptx_examples
-from trivium.stages.rows import encode_prompts
+from trivium.stages.rows import Rankings, encode_prompts
+from trivium.text import Sequences
 
 
 def foresee(config: StageConfig, out: Path, answers: Sequence[int]) -> Forecast:
@@ -67,11 +77,12 @@ def foresee(config: StageConfig, out: Path, answers: Sequence[int]) -> Forecast:
 
 
 def _pretrain(cfg: Pretrain, model: PreTrainedModel) -> Forecast:
-    one = cost.tree(0, [cfg.context_tokens], predicted=cfg.context_tokens - 1)
+    batch = equal_rows(cfg.sequences_per_step, cfg.context_tokens)
     looks = math.ceil(cfg.num_steps / cfg.checkpoint_every) + 1
+    heldout = equal_rows(pretrain.HELDOUT_EXAMPLES, cfg.context_tokens)
     works = (
-        work("learn", model, cfg.num_steps, times(one, cfg.num_steps * cfg.sequences_per_step)),
-        work("read", model, 2 * looks, times(one, looks * pretrain.HELDOUT_EXAMPLES)),
+        work("learn", model, cfg.num_steps, times(of_sequences(batch), cfg.num_steps), batch),
+        work("read", model, looks, times(of_sequences(heldout), looks), heldout),
     )
     return forecast(cfg.num_steps, 0, works, trained=[model], frozen=[])
 
@@ -81,29 +92,39 @@ def _sft(cfg: SFT, answers: Sequence[int]) -> Forecast:
     data = sft.load_data(cfg, policy)
     updates = math.ceil(len(data.train) / cfg.examples_per_step) * cfg.num_epochs
     model, parts = policy.model, math.ceil(cfg.examples_per_step / cfg.examples_per_backward)
-    learned = of_sequences(data.train, prompts_too=cfg.loss_on_prompts)
-    works = [work("learn", model, updates * parts, times(learned, cfg.num_epochs))]
+    train = data.train
+    if cfg.loss_on_prompts:
+        train = replace(train, prompt_lengths=torch.zeros_like(train.prompt_lengths))
+    learned, at_once = of_sequences(train), cfg.examples_per_backward
+    largest = of_sequences(large_rows(train, at_once))
+    works = [
+        work(
+            "learn",
+            model,
+            updates * parts,
+            times(learned, cfg.num_epochs),
+            typical_rows(train, at_once),
+            largest=largest,
+        )
+    ]
     if mix := sft.mix_examples(cfg):
-        length = sft.mix_tokens(cfg)
-        one = cost.tree(0, [length], predicted=length - 1)
-        passes = updates * math.ceil(mix / cfg.examples_per_backward)
-        works.append(work("learn", model, passes, times(one, updates * mix)))
-    looks = [times(learned, min(len(data.train), 64) / len(data.train))]
+        batch = equal_rows(min(mix, at_once), sft.mix_tokens(cfg))
+        passes = updates * mix / len(batch)
+        works.append(work("learn", model, passes, times(of_sequences(batch), passes), batch))
+    looks = [times(learned, min(len(train), 64) / len(train))]
     if data.heldout is not None:
         looks.append(of_sequences(data.heldout))
     seen = times(cost.total(looks), cfg.num_epochs)
-    works.append(work("read", model, max(1, seen.tokens // 1024), seen))
+    works.append(work("read", model, max(1, seen.tokens // 1024), seen, typical_rows(train, 16)))
     if cfg.select_by is not None:
         judge = load_blank(cfg.select_by).model
         prompts, _ = encode_prompts(
             data.heldout_rows[: cfg.select_samples], policy.codec, cfg.sampling
         )
         lengths = answer_lengths(cfg.sampling, answers, len(prompts))
-        one = sampling_work(policy, list(map(len, prompts.tokens)), lengths, cfg.sampling, rounds=1)
-        works += [
-            work(w.kind, w.model, w.passes * cfg.num_epochs, times(w.reading, cfg.num_epochs))
-            for w in [*one, scoring_work(judge, list(map(len, prompts.tokens)), lengths)]
-        ]
+        one = sampling_work(policy, prompts.tokens, lengths, cfg.sampling, rounds=1)
+        one.append(scoring_work(judge, episodes(prompts.tokens, lengths)))
+        works += repeated(one, cfg.num_epochs)
     return forecast(updates, 0, works, trained=[model], frozen=[])
 
 
@@ -116,78 +137,137 @@ def _reward(cfg: Reward) -> Forecast:
         name=policy.name,
     )
     data = reward.load_data(cfg, blank)
+    model, at_once = policy.model, cfg.prompts_per_backward
     steps = math.ceil(len(data.train) / cfg.prompts_per_step) * cfg.num_epochs
-    parts = math.ceil(cfg.prompts_per_step / cfg.prompts_per_backward)
-    learned = of_rankings(data.train)
-    demonstrations = of_sequences(data.demonstrations, predicted=False)
-    room = max(reward.CALIBRATION_TEXTS - len(data.demonstrations), len(data.demonstrations))
-    calibrated = times(learned, min(1.0, room / max(1, len(data.train.sequences))))
-    # Held-out rankings are scored at the end of each epoch and once more from the saved model.
-    seen = cost.total(
-        [
-            times(of_rankings(data.heldout), cfg.num_epochs + 1),
-            of_rankings(data.strangers),
-            times(demonstrations, 2),
-            calibrated,
-        ]
+    parts = math.ceil(cfg.prompts_per_step / at_once)
+    sizes = [tree_of(data.train, i).tokens for i in range(len(data.train))]
+    learned = times(of_rankings(data.train), cfg.num_epochs)
+    some, most = typical(sizes, at_once), large(sizes, at_once)
+    works = [
+        work(
+            "learn",
+            model,
+            steps * parts,
+            learned,
+            reward.completions_of(data.train, some),
+            once=cost.total(tree_of(data.train, i) for i in some),
+            largest=cost.total(tree_of(data.train, i) for i in most),
+        )
+    ]
+    if len(data.heldout):
+        works += _heldout(cfg, model, data.heldout)
+    if len(data.strangers):
+        works.append(scoring_rankings(model, data.strangers))
+    # Demonstrations and as many answers for the bias, demonstrations again from the saved model.
+    texts, known = data.train.sequences, data.demonstrations
+    room = max(reward.CALIBRATION_TEXTS - len(known), len(known))
+    works.append(scoring_work(model, known, times_over=2))
+    works.append(scoring_work(model, texts, times_over=min(1.0, room / len(texts))))
+    return forecast(steps, 0, works, trained=[model], frozen=[])
+
+
+def _heldout(cfg: Reward, model: PreTrainedModel, rankings: Rankings) -> list[Work]:
+    """One by one at the end of each epoch, all once more from the saved model."""
+    sizes = [tree_of(rankings, i).tokens for i in range(len(rankings))]
+    one = typical(sizes, 1)
+    alone = work(
+        "read",
+        model,
+        len(rankings) * cfg.num_epochs,
+        times(of_rankings(rankings), cfg.num_epochs),
+        reward.completions_of(rankings, one),
+        once=tree_of(rankings, one[0]),
     )
-    passes = len(data.heldout) * (cfg.num_epochs + 1) + seen.tokens // TOKENS_AT_ONCE
-    works = (
-        work("learn", policy.model, steps * parts, times(learned, cfg.num_epochs)),
-        work("read", policy.model, max(1, passes), seen),
-    )
-    return forecast(steps, 0, works, trained=[policy.model], frozen=[])
+    return [alone, scoring_rankings(model, rankings)]
 
 
 def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
     policy = load_blank(cfg.policy)
     data = ppo_setup.load_data(cfg, policy)
-    g, episodes = cfg.samples_per_prompt, cfg.num_steps * cfg.episodes_per_step
-    per_prompt = list(islice(cycle(map(len, data.prompts.tokens)), episodes // g))
-    prompts = [p for p in per_prompt for _ in range(g)]
-    lengths = answer_lengths(cfg.sampling, answers, episodes)
-    pairs = list(zip(prompts, lengths, strict=True))
-    alone = cost.total(cost.tree(p, [r], predicted=r) for p, r in pairs)
-    valued = Reading(tokens=alone.tokens, pairs=alone.pairs, predicted=0)
+    g, total = cfg.samples_per_prompt, cfg.num_steps * cfg.episodes_per_step
+    chosen = islice(cycle(data.prompts.tokens), total // g)
+    prompts = [p for p in chosen for _ in range(g)]
+    lengths = answer_lengths(cfg.sampling, answers, total)
+    rows = episodes(prompts, lengths)
 
     targets = [s.target for s in parse_rewards(cfg.reward) if not is_function(s.target)]
     judges = [load_blank(target).model for target in targets]
     critic = _critic(cfg, policy, judges)
     own = [critic] if critic is not None and critic is not policy.model else []
+    a_round = episodes(prompts[: cfg.episodes_per_step], lengths[: cfg.episodes_per_step])
+    acting = sampling_work(policy, prompts, lengths, cfg.sampling, rounds=cfg.num_steps)
+    acting += [scoring_work(judge, a_round, times_over=cfg.num_steps) for judge in judges]
+    learning = _learning(cfg, policy, critic, own, rows)
+    works = [*acting, *learning]
     updates = cfg.num_steps * cfg.inner_epochs * cfg.episodes_per_step // cfg.episodes_per_minibatch
-    passes = episodes / cfg.episodes_per_backward
-    works = sampling_work(policy, prompts, lengths, cfg.sampling, rounds=cfg.num_steps)
-    works += [scoring_work(judge, prompts, lengths, rounds=cfg.num_steps) for judge in judges]
-    works.append(work("read", policy.model, passes, alone))  # the reference
-    if compute_for(cfg.compute_dtype).dtype is not torch.float32:
-        works.append(work("read", policy.model, passes, alone))  # see `evaluate_tokens`
-    works.append(
-        work("learn", policy.model, passes * cfg.inner_epochs, times(alone, cfg.inner_epochs))
-    )
-    if critic is not None:
-        works.append(work("read", critic, passes, valued))
-    for model in own:
-        works.append(
-            work("learn", model, passes * cfg.inner_epochs, times(valued, cfg.inner_epochs))
-        )
+    size = policy.model.num_parameters()
+    # Policy and critic are held together until their backward.
+    activations = sum(kept(w) for w in learning if w.kind == "learn")
     if data.stream is not None:
-        length, examples = cfg.ptx_tokens_per_example, updates * ptx_examples(cfg)
-        one = cost.tree(0, [length], predicted=length - 1)
+        examples = updates * ptx_examples(cfg)
         at_once = min(ptx_examples(cfg), cfg.ptx_examples_per_backward)
-        works.append(work("learn", policy.model, examples / at_once, times(one, examples)))
+        batch = equal_rows(at_once, cfg.ptx_tokens_per_example)
+        passes = examples / at_once
+        ptx = work("learn", policy.model, passes, times(of_sequences(batch), passes), batch)
+        works.append(ptx)
+        # A copy of the gradient tells pretraining's part from PPO's.
+        activations = max(activations, kept(ptx) + 4 * size)
     looks = cfg.num_steps // cfg.heldout_every if cfg.heldout_every and len(data.heldout) else 0
     if looks:
-        works += _looks(cfg, policy, judges, list(map(len, data.heldout.tokens)), answers, looks)
+        # Sampled, scored, read by policy and reference: as in a step, in part.
+        part = looks * min(cfg.heldout_episodes, len(data.heldout)) / total
+        works += repeated([*acting, learning[0], learning[0]], part)
     return forecast(
         updates,
-        episodes,
+        total,
         works,
         trained=[policy.model, *own],
         frozen=[policy.model, *judges, *([policy.model] if cfg.save_weights == "ema" else [])],
-        # Two copies of the gradient tell pretraining's part from PPO's.
-        spare=8 * policy.model.num_parameters() if data.stream is not None else 0,
-        past=past_bytes(policy, cfg.sampling, max(prompts), cfg.episodes_per_step),
+        activations=activations,
+        update=4 * size if data.stream is not None else 0,
+        past=past_bytes(policy, cfg.sampling, max(map(len, prompts)), cfg.episodes_per_step),
     )
+
+
+def _learning(
+    cfg: PPO,
+    policy: Policy,
+    critic: PreTrainedModel | None,
+    own: Sequence[PreTrainedModel],
+    rows: Sequences,
+) -> list[Work]:
+    """Reference, policy and critic read all episodes; policy and critic learn from them."""
+    at_once = cfg.episodes_per_backward
+    passes = len(rows) / at_once
+    batch, largest = typical_rows(rows, at_once), large_rows(rows, at_once)
+    alone, valued = of_sequences(rows), of_sequences(rows, predicted=False)
+    works = [
+        work("read", policy.model, passes, alone, batch),
+        work(
+            "learn",
+            policy.model,
+            passes * cfg.inner_epochs,
+            times(alone, cfg.inner_epochs),
+            batch,
+            largest=of_sequences(largest),
+        ),
+    ]
+    if compute_for(cfg.compute_dtype).dtype is not torch.float32:
+        works.append(work("read", policy.model, passes, alone, batch))  # see `evaluate_tokens`
+    if critic is not None:
+        works.append(work("read", critic, passes, valued, batch))
+    works += [
+        work(
+            "learn",
+            model,
+            passes * cfg.inner_epochs,
+            times(valued, cfg.inner_epochs),
+            batch,
+            largest=of_sequences(largest, predicted=False),
+        )
+        for model in own
+    ]
+    return works
 
 
 def _critic(cfg: PPO, policy: Policy, judges: Sequence[PreTrainedModel]) -> PreTrainedModel | None:
@@ -201,33 +281,12 @@ def _critic(cfg: PPO, policy: Policy, judges: Sequence[PreTrainedModel]) -> PreT
     return judges[0] if judges else load_blank(cfg.policy).model
 
 
-def _looks(
-    cfg: PPO,
-    policy: Policy,
-    judges: Sequence[PreTrainedModel],
-    prompts: list[int],
-    answers: Sequence[int],
-    looks: int,
-) -> list[Work]:
-    """Held-out prompts: sampled, scored, read by policy and reference."""
-    prompts = prompts[: cfg.heldout_episodes]
-    lengths = answer_lengths(cfg.sampling, answers, len(prompts))
-    pairs = zip(prompts, lengths, strict=True)
-    read = cost.total(cost.tree(p, [r], predicted=r) for p, r in pairs)
-    once = sampling_work(policy, prompts, lengths, cfg.sampling, rounds=1)
-    once += [scoring_work(judge, prompts, lengths) for judge in judges]
-    once.append(
-        work("read", policy.model, 2 * len(prompts) / cfg.episodes_per_backward, times(read, 2))
-    )
-    return [work(w.kind, w.model, w.passes * looks, times(w.reading, looks)) for w in once]
-
-
 def _collect(cfg: Collect, answers: Sequence[int]) -> Forecast:
     first = load_blank(cfg.models[0])
     rows = collect.read_rows(cfg)
     prompts, _ = encode_prompts(rows, first.codec, cfg.sampling)
     counts = collect.draw_counts(cfg, len(prompts))
-    wanted = [len(p) for p, k in zip(prompts.tokens, counts, strict=True) for _ in range(k)]
+    wanted = [p for p, k in zip(prompts.tokens, counts, strict=True) for _ in range(k)]
     works: list[Work] = []
     rounds = math.ceil(len(prompts) / collect.PROMPTS_AT_ONCE)
     for number, place in enumerate(cfg.models):
@@ -235,29 +294,31 @@ def _collect(cfg: Collect, answers: Sequence[int]) -> Forecast:
         share = wanted[number :: len(cfg.models)]
         lengths = answer_lengths(cfg.sampling, answers, len(share))
         works += sampling_work(policy, share, lengths, cfg.sampling, rounds=rounds)
-    past = past_bytes(first, cfg.sampling, max(wanted), math.ceil(len(wanted) / rounds))
+    at_once = math.ceil(len(wanted) / rounds)
+    past = past_bytes(first, cfg.sampling, max(map(len, wanted)), at_once)
     return forecast(0, len(wanted), works, trained=[], frozen=[first.model], past=past)
 
 
 def _evaluate(cfg: Evaluate, answers: Sequence[int]) -> Forecast:
     baseline = load_blank(cfg.models[cfg.baseline])
     prompts, _ = encode_prompts(evaluate.read_rows(cfg), baseline.codec, cfg.sampling)
-    prompt_lengths = list(map(len, prompts.tokens))
     lengths = answer_lengths(cfg.sampling, answers, len(prompts))
-    pairs = zip(prompt_lengths, lengths, strict=True)
-    read = cost.total(cost.tree(p, [r], predicted=r) for p, r in pairs)
+    rows = episodes(prompts.tokens, lengths)
+    read, batch = of_sequences(rows), typical_rows(rows, cfg.prompts_per_batch)
     works: list[Work] = []
     for place in cfg.models.values():
         policy = load_blank(place)
-        works += sampling_work(policy, prompt_lengths, lengths, cfg.sampling, rounds=1)
+        works += sampling_work(policy, prompts.tokens, lengths, cfg.sampling, rounds=1)
         passes = math.ceil(len(prompts) / cfg.prompts_per_batch)
-        works.append(work("read", policy.model, 2 * passes, times(read, 2)))
+        works.append(work("read", policy.model, 2 * passes, times(read, 2), batch))
         if cfg.reward is not None:
-            works.append(scoring_work(load_blank(cfg.reward).model, prompt_lengths, lengths))
+            works.append(scoring_work(load_blank(cfg.reward).model, rows))
         if cfg.pretraining is not None:
-            texts = of_sequences(evaluate.pretraining_sequences(cfg, cfg.pretraining, policy))
-            works.append(work("read", policy.model, cfg.pretraining_examples / 16, texts))
+            texts = evaluate.pretraining_sequences(cfg, cfg.pretraining, policy)
+            passes = len(texts) / 16
+            reading = of_sequences(texts)
+            works.append(work("read", policy.model, passes, reading, typical_rows(texts, 16)))
     frozen = [baseline.model] * (3 if cfg.reward is not None else 2)
-    past = past_bytes(baseline, cfg.sampling, max(prompt_lengths), len(prompts))
-    episodes = len(cfg.models) * len(prompts)
-    return forecast(0, episodes, works, trained=[], frozen=frozen, past=past)
+    past = past_bytes(baseline, cfg.sampling, max(map(len, prompts.tokens)), len(prompts))
+    episodes_written = len(cfg.models) * len(prompts)
+    return forecast(0, episodes_written, works, trained=[], frozen=frozen, past=past)

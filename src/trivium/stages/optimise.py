@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from trivium.config import Adam
@@ -15,14 +16,14 @@ from trivium.text import Sequences
 
 
 def adamw(parameters: Iterable[nn.Parameter], adam: Adam, *, lr: float) -> torch.optim.AdamW:
-    """AdamW over fp32 master weights."""
+    """AdamW over fp32 master weights, in one pass over them and without copies."""
     return torch.optim.AdamW(
         parameters,
         lr=lr,
         betas=adam.betas,
         eps=adam.eps,
         weight_decay=adam.weight_decay,
-        foreach=True,
+        fused=True,
     )
 
 
@@ -90,6 +91,7 @@ def snapshot_gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
 
 
 def grad_norm_since(parameters: Iterable[nn.Parameter], before: list[Tensor]) -> float:
-    """Norm of what was added to the gradients since ``before``."""
-    added = [p.grad - old for p, old in zip(parameters, before, strict=True) if p.grad is not None]
-    return float(get_total_norm(added))
+    """Norm of what was added to the gradients since ``before``; one difference at a time."""
+    pairs = zip(parameters, before, strict=True)
+    norms = [vector_norm(p.grad - old) for p, old in pairs if p.grad is not None]
+    return float(vector_norm(torch.stack(norms)))

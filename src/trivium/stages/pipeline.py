@@ -1,6 +1,7 @@
 """A recipe: stages one after the other, each in its own folder, safe to stop and go on anywhere."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -16,13 +17,26 @@ from trivium.runs.pipeline_summary import summarise
 from trivium.runs.plots import model_title
 from trivium.runs.recipes import Entry, Recipe
 from trivium.runs.report import write_pipeline_report, write_stage_report
-from trivium.stages import collect, evaluate, ppo, pretrain, reward, sft
+from trivium.stages import collect, evaluate, outlook, ppo, pretrain, reward, sft
 
 RECIPE_NAME = "recipe.yaml"
 
 
-def run(recipe: Recipe, out: Path, *, resume: bool = False) -> None:
+def run(
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    elsewhere: Callable[[Path], Recipe] | None = None,
+) -> None:
     """Run every stage that is not finished yet, then write the summary and the report.
+
+    Args:
+        recipe: loaded for ``out``.
+        out: folder of the run.
+        resume: go on with what is there.
+        elsewhere: loads the same recipe for another folder; given, the run begins with what it
+            should take.
 
     Raises:
         UserError: ``out`` holds a recipe's run already and ``resume`` is False, or a stage failed.
@@ -36,6 +50,8 @@ def run(recipe: Recipe, out: Path, *, resume: bool = False) -> None:
         out.mkdir(parents=True, exist_ok=True)
         write_text(out / RECIPE_NAME, dump(recipe))
     console = Console(stderr=True)
+    if elsewhere is not None:
+        outlook.announce(elsewhere, out, console)
     for number, entry in enumerate(recipe.stages, 1):
         folder = out / entry.name
         if _status(folder) == "finished":
@@ -94,6 +110,7 @@ def finish(recipe: Recipe, out: Path, began: float, console: Console) -> None:
     write_json(out / "summary.json", summary)
     write_pipeline_report(out)
     console.print(headline(summary))
+    outlook.compare(recipe, out, console)
     console.print(f"report: {out / 'report.html'}", highlight=False)
 
 

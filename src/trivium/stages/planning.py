@@ -1,6 +1,7 @@
 """`trivium plan`: what a recipe will take, phase by phase, before any of it is run."""
 
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,24 +11,37 @@ from rich.table import Table
 
 from trivium.models import Compute, compute_for
 from trivium.models.load import load_blank
-from trivium.models.pace import Pace, Roofs, measure_pace, measure_roofs
+from trivium.models.pace import Roofs, measure_roofs
+from trivium.runs import resident
 from trivium.runs.recipes import Recipe
-from trivium.stages.forecast import Forecast, Work
+from trivium.stages.forecast import Forecast
 from trivium.stages.foresee import foresee
-from trivium.stages.rehearsal import answers_of, rehearse
+from trivium.stages.rehearsal import answers_of, enter, leave
+from trivium.stages.timing import new_trial, stage_seconds
 from trivium.text import encode_response
-
-STRETCH = 128
-"""Tokens of the sequences that layers are timed on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """A stage and the time it should take on this machine."""
+    """A stage and the time it should take on this machine.
+
+    Attributes:
+        name: of the recipe's entry.
+        forecast: what it will do.
+        preparing: seconds that reading its data, or making them, took just now.
+        seconds: of all of it.
+        around: bytes of the process without the stage's networks: libraries and data.
+    """
 
     name: str
     forecast: Forecast
+    preparing: float
     seconds: float
+    around: int
+
+    def peak_bytes(self) -> int:
+        """At the busiest moment."""
+        return self.around + self.forecast.memory.peak()
 
 
 def run(load: Callable[[Path], Recipe]) -> None:
@@ -40,51 +54,49 @@ def run(load: Callable[[Path], Recipe]) -> None:
         UserError: what the run itself would say about its recipe, models and data.
     """
     compute = compute_for("auto")
+    recipe, phases = expect(load, compute)
+    show(recipe, phases, measure_roofs(compute))
+
+
+def expect(load: Callable[[Path], Recipe], compute: Compute) -> tuple[Recipe, list[Phase]]:
+    """Every stage's phase.
+
+    Raises:
+        UserError: see `run`.
+    """
     with tempfile.TemporaryDirectory(prefix="trivium-plan-") as folder:
         recipe = load(Path(folder))
-        forecasts = foresee_all(recipe, Path(folder))
-    roofs = measure_roofs(compute)
-    show(recipe, timed(forecasts, compute), roofs)
+        foreseen = foresee_all(recipe, Path(folder))
+    around, trial = resident.resident_bytes(), new_trial(compute)
+    return recipe, [
+        Phase(
+            name=name,
+            forecast=one,
+            preparing=preparing,
+            seconds=preparing + stage_seconds(one, trial),
+            around=around,
+        )
+        for name, (one, preparing) in foreseen.items()
+    ]
 
 
-def foresee_all(recipe: Recipe, folder: Path) -> dict[str, Forecast]:
-    """Every stage's forecast, by name."""
-    forecasts: dict[str, Forecast] = {}
+def foresee_all(recipe: Recipe, folder: Path) -> dict[str, tuple[Forecast, float]]:
+    """Every stage's forecast by name, and the seconds that preparing it took."""
+    foreseen: dict[str, tuple[Forecast, float]] = {}
     lengths: list[int] = []
-    for name, config, place in rehearse(recipe, folder):
-        forecasts[name] = foresee(config, place, lengths)
-        model = forecasts[name].works[0].model.config.name_or_path or str(place)
-        rows = [] if lengths else answers_of(recipe)
-        if rows:
+    for entry in recipe.stages:
+        place = folder / entry.name
+        began = time.perf_counter()
+        enter(entry.config, place)
+        forecast = foresee(entry.config, place, lengths)
+        more = leave(entry.config, place, recipe)
+        foreseen[entry.name] = forecast, time.perf_counter() - began + more
+        if not lengths:
+            model = forecast.works[0].model.config.name_or_path or str(place)
             codec = load_blank(model).codec
+            rows = answers_of(recipe)
             lengths = [len(encode_response(codec, r.completion, where=r.id)) for r in rows]
-    return forecasts
-
-
-def timed(forecasts: dict[str, Forecast], compute: Compute) -> list[Phase]:
-    """Seconds of each, by the pace of its models here; a shape is timed once."""
-    paces: dict[str, Pace] = {}
-
-    def pace_of(work: Work) -> Pace:
-        config = work.model.config.get_text_config()
-        key = f"{config.model_type} {config.hidden_size} {config.vocab_size}"
-        if key not in paces:
-            paces[key] = measure_pace(work.model.config, compute, stretch=STRETCH)
-        return paces[key]
-
-    phases = []
-    for name, one in forecasts.items():
-        seconds = one.updated * pace_of(one.works[0]).update
-        for work in one.works:
-            seconds += pace_of(work).seconds(
-                work.kind,
-                layers=work.model.config.get_text_config().num_hidden_layers,
-                passes=work.passes,
-                tokens=work.reading.tokens,
-                rows=work.reading.predicted,
-            )
-        phases.append(Phase(name=name, forecast=one, seconds=seconds))
-    return phases
+    return foreseen
 
 
 def show(recipe: Recipe, phases: list[Phase], roofs: Roofs) -> None:
@@ -99,19 +111,20 @@ def show(recipe: Recipe, phases: list[Phase], roofs: Roofs) -> None:
     flops = sum(phase.forecast.flops() for phase in phases)
     work.add_row("in all", "", "", "", f"{flops / 1e12:,.1f}", duration(total))
     console.print(work)
-    kinds = ("weights", "gradients", "Adam", "activations", "keys, values", "peak")
+    kinds = ("weights", "gradients", "Adam", "backward", "update", "past", "libraries", "peak")
     memory = _table("memory, MB", kinds)
     for phase in phases:
         m = phase.forecast.memory
-        sizes = (m.weights, m.gradients, m.optimizer, m.activations, m.past, m.peak())
-        memory.add_row(phase.name, *(f"{n / 1e6:,.1f}" for n in sizes))
+        sizes = (m.weights, m.gradients, m.optimizer, m.activations, m.update, m.past)
+        ends = (phase.around, phase.peak_bytes())
+        memory.add_row(phase.name, *(f"{n / 1e6:,.0f}" for n in (*sizes, *ends)))
     console.print(memory)
     rates = ", ".join(f"{dtype} {rate / 1e9:,.0f}" for dtype, rate in roofs.flops.items())
     console.print(
         f"roofs measured now: {rates} GFLOP/s, copy {roofs.bytes / 1e9:.0f} GB/s; "
         f"at the first, all FLOPs would take {duration(flops / max(roofs.flops.values()))}\n"
-        "Answers are taken to be as long as demonstrations. Not counted: loading, checkpoints, "
-        "reports, reward functions, and 0.5 GB of libraries.",
+        "Answers are taken to be as long as demonstrations. Not counted: checkpoints, reports, "
+        "reward functions. Backward, update and past (keys and values) are never held at once.",
         highlight=False,
     )
 

@@ -1,7 +1,6 @@
 """What a PPO step tells: metrics, answers in words, and looks at held-out prompts."""
 
 import math
-import resource
 
 import torch
 
@@ -10,6 +9,7 @@ from trivium.config import PPO
 from trivium.evals import correlation
 from trivium.models import Compute, Policy, response_logprobs
 from trivium.rollouts import generate
+from trivium.runs import resident
 from trivium.stages.ppo_experience import Experience, RewardScale, penalise_missing_eos
 from trivium.stages.ppo_models import Networks, judge_texts
 from trivium.stages.rows import Prompts
@@ -39,8 +39,7 @@ def step_metrics(experience: Experience, kl_coef: float, klpen_coef: float) -> d
         "episodes/truncated_share": float((~experience.episodes.finished).float().mean()),
         "episodes/score_length_correlation": correlation(scores.tolist(), lengths.tolist()),
         "policy/klpen_coef": klpen_coef,
-        # ru_maxrss is in KiB on Linux
-        "bytes/peak_rss": float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
+        "bytes/peak_rss": float(resident.peak_bytes()),
     }
     explained = float(maths.explained_variance(experience.values, experience.returns, mask))
     if math.isfinite(explained):  # it has no value where the returns don't vary

@@ -4,7 +4,8 @@ Data that a stage will write are made the way it makes them, models have a shape
 answers are words of the demonstrations, ranked by the recipe's own labelers.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -24,24 +25,41 @@ from trivium.text import make_codec
 ANSWERS = 512
 """Demonstrations that stand for a model's answers."""
 
+RANKED = 128
+"""Prompts whose answers the recipe's labelers rank; what is ranked later takes as long."""
 
-def rehearse(recipe: Recipe, out: Path) -> Iterator[tuple[str, StageConfig, Path]]:
-    """Each entry's name, config and folder; its own folder is filled when the next is asked for.
+
+def enter(config: StageConfig, folder: Path) -> None:
+    """Make a stage's folder, and in it what the stage makes before it trains.
 
     Args:
-        recipe: loaded for ``out``, so that `@entry` points into it.
-        out: an empty folder that may be thrown away.
+        config: of the stage; an earlier stage's place in it is a folder that was left.
+        folder: where it would run; may be thrown away.
+    """
+    folder.mkdir(parents=True)
+    if isinstance(config, Pretrain):
+        _pretrain(config, folder)
+
+
+def leave(config: StageConfig, folder: Path, recipe: Recipe) -> float:
+    """Put into a stage's folder what later stages read.
+
+    Returns:
+        Seconds that the stage takes more than this took, for what was done in part.
 
     Raises:
         UserError: a model or a file is missing.
     """
-    for entry in recipe.stages:
-        folder = out / entry.name
-        folder.mkdir(parents=True)
-        if isinstance(entry.config, Pretrain):
-            _pretrain(entry.config, folder)
-        yield entry.name, entry.config, folder
-        _leave(entry.config, folder, recipe)
+    match config:
+        case SFT() | Reward():
+            _save(load_blank(config.model), folder)
+        case PPO():
+            _save(load_blank(config.policy), folder)
+        case Collect():
+            return _collect(config, folder, recipe)
+        case Pretrain() | Evaluate():
+            pass
+    return 0.0
 
 
 def answers_of(recipe: Recipe) -> list[Demonstration]:
@@ -52,18 +70,6 @@ def answers_of(recipe: Recipe) -> list[Demonstration]:
             rows = read_demonstrations(config.demonstrations)
             return [row for row, _ in zip(rows, range(ANSWERS), strict=False)]
     return []
-
-
-def _leave(config: StageConfig, folder: Path, recipe: Recipe) -> None:
-    match config:
-        case SFT() | Reward():
-            _save(load_blank(config.model), folder)
-        case PPO():
-            _save(load_blank(config.policy), folder)
-        case Collect():
-            _collect(config, folder, recipe)
-        case Pretrain() | Evaluate():
-            pass
 
 
 def _save(policy: Policy, folder: Path) -> None:
@@ -80,17 +86,31 @@ def _pretrain(config: Pretrain, folder: Path) -> None:
     codec.tokenizer.save_pretrained(folder / "model")
 
 
-def _collect(config: Collect, folder: Path, recipe: Recipe) -> None:
-    """Rankings of texts that are not the prompts' answers; their number and lengths are right."""
+def _collect(config: Collect, folder: Path, recipe: Recipe) -> float:
+    """Rankings of texts that are not the prompts' answers; their number and lengths are right.
+
+    Only the first are ranked by the labelers; who ranked those ranks the others too, as they come.
+    """
     if config.labelers is None:
-        return
+        return 0.0
     codec = load_blank(config.models[0]).codec
     prompts, _ = encode_prompts(collect.read_rows(config), codec, config.sampling)
     counts = collect.draw_counts(config, len(prompts))
     texts = cycle([row.completion for row in answers_of(recipe)] or ["word"])
     answers = [[next(texts) for _ in range(k)] for k in counts]
     rank: Callable[..., Any] = load_function(config.labelers)
-    ranked = rank(prompts.messages, answers, seed=config.seed, overlap=config.overlap)
+
+    def ranked_first(count: int) -> list[Any]:
+        some = prompts.messages[:count], answers[:count]
+        return list(rank(*some, seed=config.seed, overlap=config.overlap))
+
+    ranked_first(1)  # what labelers prepare once is not counted for each
+    began = time.perf_counter()
+    ranked = ranked_first(RANKED)
+    took = time.perf_counter() - began
+    for i in range(len(ranked), len(answers)):
+        places = list(range(1, len(answers[i]) + 1))
+        ranked.append([(labeler, places) for labeler, _ in ranked[i % RANKED]])
     write_jsonl(
         folder / collect.RANKINGS,
         (
@@ -107,3 +127,4 @@ def _collect(config: Collect, folder: Path, recipe: Recipe) -> None:
             for labeler, ranks in rankings
         ),
     )
+    return took * max(0.0, len(answers) / RANKED - 1)

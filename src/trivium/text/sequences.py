@@ -71,11 +71,13 @@ def from_lists(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[in
 
 def select(sequences: Sequences, rows: Int[Tensor, " S"]) -> Sequences:
     """The given rows, in the given order."""
-    pieces = sequences.tokens.split(sequences.lengths.tolist())
-    chosen = [pieces[i] for i in rows.tolist()]
+    lengths = sequences.lengths[rows]
+    # Where each chosen row begins in the old row of tokens, less where it begins in the new one.
+    shift = sequences.offsets[rows] - (lengths.cumsum(0) - lengths)
+    places = torch.arange(int(lengths.sum())) + shift.repeat_interleave(lengths)
     return Sequences(
-        tokens=torch.cat(chosen) if chosen else sequences.tokens[:0],
-        lengths=sequences.lengths[rows],
+        tokens=sequences.tokens[places],
+        lengths=lengths,
         prompt_lengths=sequences.prompt_lengths[rows],
     )
 

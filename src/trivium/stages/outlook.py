@@ -1,0 +1,88 @@
+"""What a run of a recipe should take, said before it begins, and beside what it took at its end."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from trivium.errors import UserError
+from trivium.models import compute_for
+from trivium.runs.atomic import write_json
+from trivium.runs.directory import read_summary
+from trivium.runs.pipeline_summary import at, number, read_json
+from trivium.runs.progress import duration
+from trivium.runs.recipes import Recipe
+from trivium.stages import planning
+
+NAME = "plan.json"
+
+
+def announce(load: Callable[[Path], Recipe], out: Path, console: Console) -> None:
+    """Print time and memory that each stage should take, and keep them in ``out``.
+
+    A recipe that can't be foreseen is run all the same: what is wrong with it, if anything is,
+    its stages say.
+    """
+    console.print("looking at what this will take ...", highlight=False)
+    try:
+        _, phases = planning.expect(load, compute_for("auto"))
+    except UserError as error:
+        console.print(f"no forecast: {error}", markup=False, highlight=False, soft_wrap=True)
+        return
+    plan = {
+        phase.name: {"seconds": round(phase.seconds, 1), "peak_bytes": phase.peak_bytes()}
+        for phase in phases
+    }
+    write_json(out / NAME, {"stages": plan})
+    table = _table("the plan", ("time", "memory, GB"))
+    for phase in phases:
+        table.add_row(phase.name, duration(phase.seconds), _gigabytes(phase.peak_bytes()))
+    most = max(phase.peak_bytes() for phase in phases)
+    table.add_row("in all", duration(sum(phase.seconds for phase in phases)), _gigabytes(most))
+    console.print(table, highlight=False)
+
+
+def compare(recipe: Recipe, out: Path, console: Console) -> None:
+    """Print what was expected beside what it was; nothing where nothing was expected."""
+    plan = read_json(out / NAME)
+    if not plan:
+        return
+    table = _table("planned and done", ("planned", "took", "memory planned, GB", "was"))
+    for entry in recipe.stages:
+        summary = read_summary(out / entry.name) or {}
+        expected = [number(plan, "stages", entry.name, key) for key in ("seconds", "peak_bytes")]
+        was = [number(summary, key) for key in ("seconds", "peak_bytes")]
+        table.add_row(
+            entry.name,
+            *(_or_blank(x, duration) for x in (expected[0], was[0])),
+            *(_or_blank(x, _gigabytes) for x in (expected[1], was[1])),
+        )
+    both = [_seconds(plan, "stages"), sum(_took(out / entry.name) for entry in recipe.stages)]
+    table.add_row("in all", *map(duration, both), "", "")
+    console.print(table, highlight=False)
+
+
+def _seconds(plan: dict[str, object], key: str) -> float:
+    stages = at(plan, key) or {}
+    return sum(number(stages, name, "seconds") or 0.0 for name in stages)
+
+
+def _took(folder: Path) -> float:
+    return number(read_summary(folder) or {}, "seconds") or 0.0
+
+
+def _or_blank(value: float | None, words: Callable[[float], str]) -> str:
+    return "" if value is None else words(value)
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.2f}"
+
+
+def _table(title: str, columns: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("stage")
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
