@@ -9,10 +9,11 @@ import torch
 from transformers import PreTrainedModel
 
 from trivium import cost
-from trivium.config import Sampling
+from trivium.config import LoRA, Sampling
 from trivium.cost import Reading
 from trivium.models import Policy
 from trivium.models.forward import LOGIT_ELEMENTS
+from trivium.models.lora import adapter_parameters
 from trivium.models.pace import Kind
 from trivium.models.shape import shape_of
 from trivium.rewards.model import TOKENS_AT_ONCE
@@ -177,11 +178,16 @@ def forecast(
     *,
     trained: Sequence[PreTrainedModel],
     frozen: Sequence[PreTrainedModel],
+    lora: LoRA | None = None,
     spare: int = 0,
     past: int = 0,
 ) -> Forecast:
-    """A stage that trains some networks and holds others, each fp32; ``spare`` bytes besides."""
-    moved, still = (sum(m.num_parameters() for m in models) for models in (trained, frozen))
+    """A stage that trains some networks and holds others, each fp32; ``spare`` bytes besides.
+
+    With ``lora`` of the trained ones only the adapters count: their trunks are among the frozen.
+    """
+    moved = sum(learned_parameters(model, lora) for model in trained)
+    still = sum(model.num_parameters() for model in frozen)
     return Forecast(
         updates=updates,
         updated=updates * moved,
@@ -195,6 +201,13 @@ def forecast(
             past=past,
         ),
     )
+
+
+def learned_parameters(model: PreTrainedModel, lora: LoRA | None) -> int:
+    """Numbers that an optimizer moves: all, or those of an adapter."""
+    if lora is None or not lora.rank:
+        return model.num_parameters()
+    return adapter_parameters(model, lora)
 
 
 def _activations(works: Sequence[Work], networks: int) -> int:

@@ -27,6 +27,7 @@ from trivium.stages.forecast import (
     Work,
     answer_lengths,
     forecast,
+    learned_parameters,
     of_rankings,
     of_sequences,
     past_bytes,
@@ -103,7 +104,8 @@ def _sft(cfg: SFT, answers: Sequence[int]) -> Forecast:
             work(w.kind, w.model, w.passes * cfg.num_epochs, times(w.reading, cfg.num_epochs))
             for w in [*one, scoring_work(judge, list(map(len, prompts.tokens)), lengths)]
         ]
-    return forecast(updates, 0, works, trained=[model], frozen=[])
+    frozen = [model] if cfg.lora.rank else []
+    return forecast(updates, 0, works, trained=[model], frozen=frozen, lora=cfg.lora)
 
 
 def _reward(cfg: Reward) -> Forecast:
@@ -135,7 +137,8 @@ def _reward(cfg: Reward) -> Forecast:
         work("learn", policy.model, steps * parts, times(learned, cfg.num_epochs)),
         work("read", policy.model, max(1, passes), seen),
     )
-    return forecast(steps, 0, works, trained=[policy.model], frozen=[])
+    frozen = [policy.model] if cfg.lora.rank else []
+    return forecast(steps, 0, works, trained=[policy.model], frozen=frozen, lora=cfg.lora)
 
 
 def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
@@ -180,11 +183,21 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
         episodes,
         works,
         trained=[policy.model, *own],
-        frozen=[policy.model, *judges, *([policy.model] if cfg.save_weights == "ema" else [])],
+        frozen=[policy.model, *judges, *_held_besides(cfg, policy, own)],
+        lora=cfg.lora,
         # Two copies of the gradient tell pretraining's part from PPO's.
-        spare=8 * policy.model.num_parameters() if data.stream is not None else 0,
+        spare=8 * learned_parameters(policy.model, cfg.lora) if data.stream is not None else 0,
         past=past_bytes(policy, cfg.sampling, max(prompts), cfg.episodes_per_step),
     )
+
+
+def _held_besides(
+    cfg: PPO, policy: Policy, own: Sequence[PreTrainedModel]
+) -> Sequence[PreTrainedModel]:
+    """The average of the weights; with LoRA a critic's trunk that no other network reads."""
+    if cfg.lora.rank:  # the average is as small as an adapter
+        return own if cfg.value_from is not None else []
+    return [policy.model] if cfg.save_weights == "ema" else []
 
 
 def _critic(cfg: PPO, policy: Policy, judges: Sequence[PreTrainedModel]) -> PreTrainedModel | None:
