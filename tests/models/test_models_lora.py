@@ -8,6 +8,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers.pytorch_utils import Conv1D
 
 from trivium.config import LoRA, Sampling
 from trivium.errors import UserError
@@ -31,8 +32,8 @@ from trivium.rollouts import generate
 from trivium.text import from_lists
 
 SMALL = LoRA(rank=2, alpha=6)
-ARCHITECTURES = [("llama", "plain"), ("qwen2", "plain"), ("gpt2", "gpt2"), ("gpt_neox", "plain")]
-"""Untied, tied, with transposed matrices, and with biases."""
+ARCHITECTURES = [("llama", "plain"), ("gpt2", "gpt2")]
+"""GPT-2 has biases, transposed matrices, and an unembedding tied to the embedding."""
 
 
 @pytest.fixture(params=ARCHITECTURES, ids=[name for name, _ in ARCHITECTURES])
@@ -76,7 +77,7 @@ def test_the_model_itself_reads_as_before_bit_by_bit(policy, cpu):
     assert (logprobs(adapted.model, cpu) - before).abs().max() > 0.01
 
 
-def test_it_reads_with_b_a_added_to_each_matrix(policy, model_folder, cpu, tmp_path):
+def test_it_reads_with_b_a_added_to_each_matrix(policy, cpu, tmp_path):
     """The sum is made by hand from the file's tensors, in a model that peft has not seen."""
     adapted = stir(adapt_policy(policy, SMALL, seed=1))
     save_adapter(adapted.adapter, tmp_path)
@@ -87,8 +88,8 @@ def test_it_reads_with_b_a_added_to_each_matrix(policy, model_folder, cpu, tmp_p
     with torch.no_grad():
         for layer in layers:
             product = 3.0 * saved[f"{layer}.lora_B.weight"] @ saved[f"{layer}.lora_A.weight"]
-            weight = plain.get_submodule(layer.removeprefix("base_model.model.")).weight
-            weight += product if weight.shape == product.shape else product.T
+            module = plain.get_submodule(layer.removeprefix("base_model.model."))
+            module.weight += product.T if isinstance(module, Conv1D) else product
     torch.testing.assert_close(logprobs(adapted.model, cpu), logprobs(plain, cpu))
 
 
@@ -168,12 +169,12 @@ def test_gradients_reach_the_adapter_alone(llama, cpu):
             assert bool(p.grad.any()) == ("lora_B" in name), name
 
 
-def test_a_saved_adapter_goes_on_bit_by_bit(policy, cpu, tmp_path):
-    adapted = stir(adapt_policy(policy, SMALL, seed=1))
+def test_a_saved_adapter_goes_on_bit_by_bit(llama, cpu, tmp_path):
+    adapted = stir(adapt_policy(llama, SMALL, seed=1))
     save_adapter(adapted.adapter, tmp_path)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["adapter_config.json", "adapter_model.safetensors"]
-    again = adapt_policy(policy, SMALL, seed=2, saved=tmp_path)
+    again = adapt_policy(llama, SMALL, seed=2, saved=tmp_path)
     assert logprobs(again.model, cpu).equal(logprobs(adapted.model, cpu))
 
 
