@@ -1,6 +1,7 @@
 """Stages that train adapters: what is shared, what is written, resuming, and the reference."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,7 +110,7 @@ def ppo_config(tiny: Path, few: Callable[[str], str]) -> PPO:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A run that was never stopped, and one stopped in its fourth step and not resumed yet."""
+    """A run that was never stopped, and what kill -9 in its fourth step would have left."""
 
     stage: str
     config: SFT | Reward | PPO
@@ -125,20 +126,18 @@ BASE = {"sft": "pretrain", "reward": "sft", "ppo": "sft"}
 
 @pytest.fixture(scope="module", params=list(RUN))
 def pair(request, tiny, few, tmp_path_factory) -> Pair:
-    """Both runs, of each stage in turn."""
+    """Both folders, of each stage in turn."""
     stage, folder = request.param, tmp_path_factory.mktemp(request.param)
     config, log = MAKE[stage](tiny, few), Run.log
-    RUN[stage](config, folder / "whole")
 
-    def stop(self, step, values):
+    def killed(self, step, values):
         if step == 3:
-            raise KeyboardInterrupt
+            shutil.copytree(folder / "whole", folder / "stopped")
         log(self, step, values)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "log", stop)
-        with pytest.raises(KeyboardInterrupt):
-            RUN[stage](config, folder / "stopped")
+        patch.setattr(Run, "log", killed)
+        RUN[stage](config, folder / "whole")
     return Pair(
         stage=stage,
         config=config,

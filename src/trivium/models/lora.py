@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -104,8 +105,11 @@ def merge_reward_model(reward: RewardModel) -> RewardModel:
 
 def save_adapter(adapter: "PeftModel", folder: Path) -> None:
     """Write peft's own two files: adapter_config.json and adapter_model.safetensors."""
-    adapter.save_pretrained(str(folder), save_embedding_layers=False)
-    (folder / "README.md").unlink()  # a form in which nothing is filled in
+    folder.mkdir(exist_ok=True)
+    tensors = _peft().get_peft_model_state_dict(adapter, save_embedding_layers=False)
+    whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    save_file(whole, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    adapter.peft_config[NAME].save_pretrained(str(folder))
 
 
 def adapter_parameters(model: PreTrainedModel, lora: LoRA) -> int:
