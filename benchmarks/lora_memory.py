@@ -17,7 +17,7 @@ from tasks import prepare
 
 SIZES = {
     "iterations": 1,
-    "batch": 16,
+    "batch": 4,
     "per_backward": 2,
     "max_prompt_tokens": 64,
     "max_response_tokens": 64,

@@ -81,7 +81,9 @@ def adapt_reward_model(
 
 def adapt_trunk(trunk: PreTrainedModel, lora: LoRA, *, seed: int) -> PreTrainedModel:
     """The same for a trunk without a head."""
-    return _adapt(trunk, lora, seed=seed).get_base_model()
+    model = _adapt(trunk, lora, seed=seed).get_base_model()
+    assert isinstance(model, PreTrainedModel)
+    return model
 
 
 def merge_policy(policy: Policy) -> Policy:
