@@ -110,6 +110,24 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoRA:
+    """Train W + (alpha / rank) B A, W frozen: Hu et al. 2021, arXiv:2106.09685; docs/models.md."""
+
+    rank: int = 0
+    """Rows of A; 0: no adapters, every weight is trained. Not in the paper."""
+
+    alpha: int = 32
+    """Numerator of the adapter's factor. 32 in Schulman et al. 2025, LoRA Without Regret."""
+
+    targets: tuple[str, ...] = ()
+    """Linear layers that get an adapter, by the last part of their names; none given: all."""
+
+    def __post_init__(self) -> None:
+        _check(self.rank >= 0, "lora.rank", "0 or more", self.rank)
+        _check(self.alpha > 0, "lora.alpha", "> 0", self.alpha)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pretrain:
     """Stage 0, for the miniature world only: write its data and train a small base model on it."""
 
@@ -210,6 +228,8 @@ class SFT:
 
     adam: Adam = field(default_factory=Adam)
 
+    lora: LoRA = field(default_factory=LoRA)
+
     compute_dtype: ComputeDtype = "auto"
     """auto: bfloat16 where the hardware multiplies it fast, else float32. Weights are fp32."""
 
@@ -284,6 +304,8 @@ class Reward:
     """Longest completion, EOS included; longer ones are cut and read at their last token."""
 
     adam: Adam = field(default_factory=Adam)
+
+    lora: LoRA = field(default_factory=LoRA)
 
     compute_dtype: ComputeDtype = "auto"
     """auto: bfloat16 where the hardware multiplies it fast, else float32. Weights are fp32."""
@@ -424,6 +446,8 @@ class PPO:
     """Steps over which the policy's rate climbs from a tenth of the peak. Paper C.4: 10."""
 
     adam: Adam = field(default_factory=Adam)
+
+    lora: LoRA = field(default_factory=LoRA)
 
     ema_decay: float = 0.992
     """Decay of the averaged policy weights per optimizer step. Paper C.4: 0.992."""

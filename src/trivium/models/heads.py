@@ -4,6 +4,7 @@ Legend: n texts, d hidden size.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 
 from trivium.errors import UserError
 from trivium.models.load import Policy, RewardModel
+from trivium.models.lora import trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Critic:
 
     def parameters(self) -> list[nn.Parameter]:
         """What the value loss trains besides the policy."""
-        own = [] if self.shared else list(self.trunk.parameters())
+        own = [] if self.shared else trained(self.trunk)
         return own + list(self.head.parameters())
 
 
@@ -40,17 +42,27 @@ def shared_critic(policy: Policy) -> Critic:
     return Critic(trunk=policy.model, head=_zero_head(policy.model), shared=True)
 
 
-def separate_critic(policy: Policy, start: RewardModel | None) -> Critic:
+def separate_critic(
+    policy: Policy,
+    start: RewardModel | None,
+    *,
+    take: Callable[[PreTrainedModel], PreTrainedModel] = copy.deepcopy,
+) -> Critic:
     """A network of its own, from the reward model (paper C.2, C.4), else from the policy.
 
     From the reward model its head comes along; from the policy the head starts at zero.
+
+    Args:
+        policy: whose tokens it reads.
+        start: the reward model.
+        take: how a trunk is taken over: copied, or its weights shared and an adapter trained.
 
     Raises:
         UserError: the reward model has another tokenizer or template than the policy, so it can't
             read the policy's tokens.
     """
     if start is None:
-        trunk = copy.deepcopy(policy.model.base_model)
+        trunk = take(policy.model.base_model)
         return Critic(trunk=trunk, head=_zero_head(policy.model), shared=False)
     if start.codec.hash != policy.codec.hash:
         raise UserError(
@@ -58,7 +70,7 @@ def separate_critic(policy: Policy, start: RewardModel | None) -> Critic:
             f"the policy ({start.codec.hash} against {policy.codec.hash}); "
             f"set value_from to a model that shares the policy's, or value to shared"
         )
-    trunk = copy.deepcopy(start.model.base_model)
+    trunk = take(start.model.base_model)
     return Critic(trunk=trunk, head=_with_bias(copy.deepcopy(start.head)), shared=False)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
@@ -31,6 +32,9 @@ from trivium.models.compute import Compute
 from trivium.models.forward import hidden_states, sequence_scores
 from trivium.text import Codec, encode_prompt, encode_response, from_lists, make_codec
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 CARD = "trivium.json"
 """Beside the weights: what the model is, its template's hash, and for a reward model its probes."""
 
@@ -49,11 +53,13 @@ class Policy:
         model: fp32 weights, in eval mode.
         codec: tokenizer and template.
         name: where it came from, for messages.
+        adapter: what is trained in ``model``; None: all of it (see `trivium.models.lora`).
     """
 
     model: PreTrainedModel
     codec: Codec
     name: str
+    adapter: "PeftModel | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +71,14 @@ class RewardModel:
         head: its Linear(d, 1).
         codec: its own tokenizer and template; the policy's may differ.
         name: where it came from, for messages.
+        adapter: what is trained in ``model``, the head included; None: all of it.
     """
 
     model: PreTrainedModel
     head: nn.Linear
     codec: Codec
     name: str
+    adapter: "PeftModel | None" = None
 
 
 def resolve(place: str) -> str:
@@ -130,7 +138,7 @@ def load_reward_model(place: str, compute: Compute) -> RewardModel:
     model = _from_pretrained(AutoModelForSequenceClassification, folder, place)
     _check_fits(model, codec, place, 0)
     reward = RewardModel(
-        model=model.to(compute.device).eval(), head=_scalar_head(model), codec=codec, name=place
+        model=model.to(compute.device).eval(), head=scalar_head(model), codec=codec, name=place
     )
     _check_probes(reward, compute, folder)
     return reward
@@ -173,7 +181,7 @@ def new_reward_model(
     model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
     _train_every_row(model)
     model.base_model.load_state_dict(policy.model.base_model.state_dict())
-    head = _scalar_head(model)
+    head = scalar_head(model)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         std = (head.weight.shape[1] + 1) ** -0.5
@@ -326,7 +334,8 @@ def _check_probes(reward: RewardModel, compute: Compute, folder: str) -> None:
         )
 
 
-def _scalar_head(model: PreTrainedModel) -> nn.Linear:
+def scalar_head(model: PreTrainedModel) -> nn.Linear:
+    """The one linear layer of a classifier that is not in its trunk."""
     heads = [
         module
         for name, module in model.named_children()

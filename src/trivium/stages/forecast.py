@@ -10,10 +10,11 @@ import torch
 from transformers import PreTrainedModel
 
 from trivium import cost
-from trivium.config import Sampling
+from trivium.config import LoRA, Sampling
 from trivium.cost import Reading
 from trivium.models import Policy
 from trivium.models.forward import LOGIT_ELEMENTS
+from trivium.models.lora import adapter_parameters
 from trivium.models.shape import shape_of
 from trivium.rewards.model import TOKENS_AT_ONCE
 from trivium.rollouts.native import slots_for
@@ -302,19 +303,23 @@ def forecast(
     *,
     trained: Sequence[PreTrainedModel],
     frozen: Sequence[PreTrainedModel],
+    lora: LoRA | None = None,
     activations: int = 0,
     update: int = 0,
     past: int = 0,
 ) -> Forecast:
     """A stage that trains some networks and holds others, each fp32.
 
-    Without ``activations`` they are those of the largest pass that learns.
+    Without ``activations`` they are those of the largest pass that learns. With ``lora`` of the
+    trained ones only the adapters count: their trunks are among the frozen.
     """
-    moved, still = (sum(m.num_parameters() for m in models) for models in (trained, frozen))
+    moved = sum(learned_parameters(model, lora) for model in trained)
+    still = sum(model.num_parameters() for model in frozen)
     learning = [kept(w) for w in works if w.kind == "learn"]
     return Forecast(
         updates=updates,
-        trained=tuple(trained),
+        # An adapter is updated in no time worth counting.
+        trained=() if lora is not None and lora.rank else tuple(trained),
         episodes=episodes,
         works=tuple(works),
         memory=Memory(
@@ -333,3 +338,10 @@ def kept(work: Work) -> int:
     shape, largest = shape_of(work.model), work.largest
     logits = cost.logit_bytes(shape, largest.predicted, most=LOGIT_ELEMENTS)
     return cost.activation_bytes(shape, largest.tokens, number_bytes=4) + 2 * logits
+
+
+def learned_parameters(model: PreTrainedModel, lora: LoRA | None) -> int:
+    """Numbers that an optimizer moves: all, or those of an adapter."""
+    if lora is None or not lora.rank:
+        return model.num_parameters()
+    return adapter_parameters(model, lora)

@@ -32,6 +32,7 @@ from trivium.stages.forecast import (
     kept,
     large,
     large_rows,
+    learned_parameters,
     of_rankings,
     of_sequences,
     past_bytes,
@@ -125,7 +126,8 @@ def _sft(cfg: SFT, answers: Sequence[int]) -> Forecast:
         one = sampling_work(policy, prompts.tokens, lengths, cfg.sampling, rounds=1)
         one.append(scoring_work(judge, episodes(prompts.tokens, lengths)))
         works += repeated(one, cfg.num_epochs)
-    return forecast(updates, 0, works, trained=[model], frozen=[])
+    frozen = [model] if cfg.lora.rank else []
+    return forecast(updates, 0, works, trained=[model], frozen=frozen, lora=cfg.lora)
 
 
 def _reward(cfg: Reward) -> Forecast:
@@ -163,7 +165,8 @@ def _reward(cfg: Reward) -> Forecast:
     room = max(reward.CALIBRATION_TEXTS - len(known), len(known))
     works.append(scoring_work(model, known, times_over=2))
     works.append(scoring_work(model, texts, times_over=min(1.0, room / len(texts))))
-    return forecast(steps, 0, works, trained=[model], frozen=[])
+    frozen = [model] if cfg.lora.rank else []
+    return forecast(steps, 0, works, trained=[model], frozen=frozen, lora=cfg.lora)
 
 
 def _heldout(cfg: Reward, model: PreTrainedModel, rankings: Rankings) -> list[Work]:
@@ -200,7 +203,7 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
     learning = _learning(cfg, policy, critic, own, rows)
     works = [*acting, *learning]
     updates = cfg.num_steps * cfg.inner_epochs * cfg.episodes_per_step // cfg.episodes_per_minibatch
-    size = policy.model.num_parameters()
+    size = learned_parameters(policy.model, cfg.lora)
     # Policy and critic are held together until their backward.
     activations = sum(kept(w) for w in learning if w.kind == "learn")
     if data.stream is not None:
@@ -222,7 +225,8 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
         total,
         works,
         trained=[policy.model, *own],
-        frozen=[policy.model, *judges, *([policy.model] if cfg.save_weights == "ema" else [])],
+        frozen=[policy.model, *judges, *_held_besides(cfg, policy, own)],
+        lora=cfg.lora,
         activations=activations,
         update=4 * size if data.stream is not None else 0,
         past=past_bytes(policy, cfg.sampling, max(map(len, prompts)), cfg.episodes_per_step),
@@ -268,6 +272,15 @@ def _learning(
         for model in own
     ]
     return works
+
+
+def _held_besides(
+    cfg: PPO, policy: Policy, own: Sequence[PreTrainedModel]
+) -> Sequence[PreTrainedModel]:
+    """The average of the weights; with LoRA a critic's trunk that no other network reads."""
+    if cfg.lora.rank:  # the average is as small as an adapter
+        return own if cfg.value_from is not None else []
+    return [policy.model] if cfg.save_weights == "ema" else []
 
 
 def _critic(cfg: PPO, policy: Policy, judges: Sequence[PreTrainedModel]) -> PreTrainedModel | None:

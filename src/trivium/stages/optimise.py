@@ -27,6 +27,15 @@ def adamw(parameters: Iterable[nn.Parameter], adam: Adam, *, lr: float) -> torch
     )
 
 
+def static_bytes(networks: Iterable[nn.Module], learned: Iterable[nn.Parameter]) -> int:
+    """Bytes held from the first update on: fp32 weights, each once however many networks share it.
+
+    Those that are trained have a gradient and Adam's two moments besides.
+    """
+    held = {id(p): p.numel() for network in networks for p in network.parameters()}
+    return 4 * sum(held.values()) + 12 * sum(p.numel() for p in learned)
+
+
 def grad_norm(parameters: Iterable[nn.Parameter]) -> float:
     """Global L2 norm of the gradients as they stand."""
     return float(get_total_norm([p.grad for p in parameters if p.grad is not None]))

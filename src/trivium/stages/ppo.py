@@ -12,11 +12,11 @@ import torch
 
 from trivium import maths
 from trivium.config import PPO
-from trivium.models import Compute, compute_for, save_policy
+from trivium.models import Compute, compute_for
 from trivium.rewards.spec import parse_rewards
 from trivium.runs.directory import Run, open_run, read_summary
 from trivium.stages import preflight
-from trivium.stages.artifacts import write_model
+from trivium.stages.artifacts import write_policy
 from trivium.stages.lineage import run_of
 from trivium.stages.ppo_experience import Experience, act, judge
 from trivium.stages.ppo_learn import Optimizers, learn, ptx_examples
@@ -239,7 +239,7 @@ def warn_if_drowned(metrics: dict[str, float], run: Run) -> None:
 def finish(cfg: PPO, run: Run, networks: Networks, data: Data, progress: Progress) -> None:
     """Choose the weights, make them the run's model, write the summary."""
     policy = averaged_policy(networks) if cfg.save_weights == "ema" else networks.policy
-    write_model(run, lambda folder: save_policy(policy, folder, stage="ppo"))
+    write_policy(run, policy, stage="ppo")
     run.executed(progress.done)
     run.finish(
         {

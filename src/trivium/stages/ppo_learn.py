@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trivium import maths
 from trivium.config import PPO
-from trivium.models import Compute, response_logprobs, response_values
+from trivium.models import Compute, response_logprobs, response_values, trained
 from trivium.models.forward import hidden_states
 from trivium.runs.directory import Run
 from trivium.stages.lm import backward_next_token
@@ -98,7 +98,7 @@ def learn(  # noqa: PLR0913 - an experience, what learns from it, and how
         if optimizers.critic is not None:
             metrics["value/grad_norm"], metrics["value/lr"] = norms[1], cfg.value_lr
         if networks.average is not None:
-            weights = [p.detach() for p in networks.policy.model.parameters()]
+            weights = [p.detach() for p in trained(networks.policy.model)]
             maths.ema_update_(networks.average, weights, decay=cfg.ema_decay)
         for name, value in metrics.items():
             sums[name].append(value)
@@ -242,7 +242,7 @@ def accumulate_pretraining(
     Paper C.4: for each minibatch both gradients are accumulated, then one optimizer step is taken.
     The loss is the token mean, an interpretation (the paper does not state its reduction).
     """
-    parameters = list(networks.policy.model.parameters())
+    parameters = trained(networks.policy.model)
     before = snapshot_gradients(parameters)
     batch = stream.take(ptx_examples(cfg))
     count = len(batch.predicted())

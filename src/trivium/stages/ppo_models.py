@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from trivium.config import PPO
 from trivium.models import (
@@ -11,10 +12,13 @@ from trivium.models import (
     Critic,
     Policy,
     RewardModel,
+    adapt_policy,
+    adapt_trunk,
     load_policy,
     load_reward_model,
     separate_critic,
     shared_critic,
+    trained,
 )
 from trivium.rewards import score_texts
 from trivium.rewards.combine import weighted_total
@@ -38,12 +42,16 @@ class Judge:
 class Networks:
     """Everything with weights.
 
+    With LoRA there are two trunks at most: reference and policy read one, judge and critic the
+    other, policy and critic each with an adapter that the other of the pair doesn't have.
+
     Attributes:
         policy: pi, trained.
         reference: pi_SFT, frozen; the KL is measured to it.
         critic: V, trained; None for estimators without a value function.
         judge: r(x, y), frozen.
-        average: exponential moving average of the policy's weights; None unless it is to be saved.
+        average: exponential moving average of what is trained of the policy; None unless it is to
+            be saved.
     """
 
     policy: Policy
@@ -61,11 +69,14 @@ def load_networks(cfg: PPO, compute: Compute, checkpoint: Checkpoint | None) -> 
     """
     context = cfg.sampling.max_prompt_tokens + cfg.sampling.max_response_tokens
     reference = load_policy(cfg.policy, compute, context_tokens=context)
-    start = str(checkpoint.path / "policy") if checkpoint else cfg.policy
-    policy = load_policy(start, compute, context_tokens=context)
+    saved = checkpoint.path / "policy" if checkpoint else None
+    if cfg.lora.rank:
+        policy = adapt_policy(reference, cfg.lora, seed=cfg.seed, saved=saved)
+    else:
+        policy = load_policy(str(saved or cfg.policy), compute, context_tokens=context)
     judge = load_judge(cfg, compute)
-    critic = start_critic(cfg, policy, judge, compute)
-    average = [p.detach().clone() for p in policy.model.parameters()]
+    critic = start_critic(cfg, policy, reference, judge, compute)
+    average = [p.detach().clone() for p in trained(policy.model)]
     networks = Networks(
         policy=policy,
         reference=reference,
@@ -91,15 +102,23 @@ def load_judge(cfg: PPO, compute: Compute) -> Judge:
     )
 
 
-def start_critic(cfg: PPO, policy: Policy, judge: Judge, compute: Compute) -> Critic | None:
+def start_critic(
+    cfg: PPO, policy: Policy, reference: Policy, judge: Judge, compute: Compute
+) -> Critic | None:
     """The value function where the config wants it to start (paper C.4: from the reward model)."""
     if cfg.value == "none":
         return None
     if cfg.value == "shared":
         return shared_critic(policy)
     if cfg.value_from is not None:
-        return separate_critic(policy, load_reward_model(cfg.value_from, compute))
-    return separate_critic(policy, next(iter(judge.models.values()), None))
+        start = load_reward_model(cfg.value_from, compute)
+    else:
+        start = next(iter(judge.models.values()), None)
+    if not cfg.lora.rank:
+        return separate_critic(reference, start)
+    return separate_critic(
+        reference, start, take=lambda trunk: adapt_trunk(trunk, cfg.lora, seed=cfg.seed)
+    )
 
 
 def judge_texts(
@@ -127,9 +146,7 @@ def tensors_of(networks: Networks) -> dict[str, Tensor]:
     if networks.critic is not None:
         tensors |= {f"critic.head.{k}": v for k, v in networks.critic.head.state_dict().items()}
         if not networks.critic.shared:
-            tensors |= {
-                f"critic.trunk.{k}": v for k, v in networks.critic.trunk.state_dict().items()
-            }
+            tensors |= {f"critic.trunk.{k}": v for k, v in _learned(networks.critic.trunk).items()}
     if networks.average is not None:
         tensors |= {f"average.{i}": t for i, t in enumerate(networks.average)}
     return tensors
@@ -140,7 +157,8 @@ def load_tensors(networks: Networks, tensors: dict[str, Tensor]) -> None:
     if networks.critic is not None:
         networks.critic.head.load_state_dict(_under("critic.head.", tensors))
         if not networks.critic.shared:
-            networks.critic.trunk.load_state_dict(_under("critic.trunk.", tensors))
+            for name, own in _learned(networks.critic.trunk).items():
+                own.copy_(tensors[f"critic.trunk.{name}"])
     if networks.average is not None:
         for i, t in enumerate(networks.average):
             t.copy_(tensors[f"average.{i}"])
@@ -150,11 +168,15 @@ def averaged_policy(networks: Networks) -> Policy:
     """The policy with its averaged weights in place; for saving at the end."""
     assert networks.average is not None
     with torch.no_grad():
-        for weight, average in zip(
-            networks.policy.model.parameters(), networks.average, strict=True
-        ):
+        for weight, average in zip(trained(networks.policy.model), networks.average, strict=True):
             weight.copy_(average)
     return networks.policy
+
+
+def _learned(trunk: PreTrainedModel) -> dict[str, Tensor]:
+    """Its state less what is frozen: everything, or an adapter."""
+    frozen = {name for name, p in trunk.named_parameters() if not p.requires_grad}
+    return {name: tensor for name, tensor in trunk.state_dict().items() if name not in frozen}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

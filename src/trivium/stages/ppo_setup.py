@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 
 import torch
+from torch import nn
 
 from trivium.config import PPO
 from trivium.data import DataReport, read_prompts, require_acceptable
 from trivium.errors import UserError
-from trivium.models import Compute, Policy
+from trivium.models import Compute, Policy, trained
 from trivium.stages import preflight
-from trivium.stages.optimise import adamw
+from trivium.stages.optimise import adamw, static_bytes
 from trivium.stages.ppo_experience import RewardScale, act
 from trivium.stages.ppo_learn import Optimizers, ptx_examples
 from trivium.stages.ppo_models import Networks, judge_texts
@@ -86,7 +87,7 @@ def load_data(cfg: PPO, policy: Policy) -> Data:
 
 def make_optimizers(cfg: PPO, networks: Networks) -> Optimizers:
     """A head on the policy's trunk learns with the policy; a critic of its own has its own."""
-    policy, critic = list(networks.policy.model.parameters()), networks.critic
+    policy, critic = trained(networks.policy.model), networks.critic
     if critic is not None and critic.shared:
         policy += critic.parameters()
     own = critic is not None and not critic.shared
@@ -101,9 +102,12 @@ def plan(cfg: PPO, networks: Networks) -> dict[str, int]:
     updates = (
         cfg.num_steps * cfg.inner_epochs * (cfg.episodes_per_step // cfg.episodes_per_minibatch)
     )
-    size = networks.policy.model.num_parameters()
-    separate = networks.critic is not None and not networks.critic.shared
-    judges = sum(m.model.num_parameters() for m in networks.judge.models.values())
+    models: list[nn.Module] = [networks.policy.model, networks.reference.model]
+    models += [judge.model for judge in networks.judge.models.values()]
+    learned = trained(networks.policy.model)
+    if networks.critic is not None:
+        models += [networks.critic.trunk, networks.critic.head]
+        learned += networks.critic.parameters()
     return {
         "steps": cfg.num_steps,
         "episodes": cfg.num_steps * cfg.episodes_per_step,
@@ -112,9 +116,9 @@ def plan(cfg: PPO, networks: Networks) -> dict[str, int]:
         "response_tokens_at_most": (
             cfg.num_steps * cfg.episodes_per_step * cfg.sampling.max_response_tokens
         ),
-        "parameters": size,
-        # trained: fp32 weights, gradients and two Adam moments; frozen: weights
-        "static_bytes": 16 * size * (2 if separate else 1) + 4 * size + 4 * judges,
+        "parameters": networks.policy.model.num_parameters(),
+        "trained_parameters": sum(p.numel() for p in learned),
+        "static_bytes": static_bytes(models, learned),
     }
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import torch
 
-from trivium.models import save_policy
 from trivium.runs.checkpoint import (
     Checkpoint,
     generator_state,
@@ -13,6 +12,7 @@ from trivium.runs.checkpoint import (
     optimizer_tensors,
 )
 from trivium.runs.directory import Run
+from trivium.stages.artifacts import keep_policy
 from trivium.stages.ppo_experience import RewardScale
 from trivium.stages.ppo_learn import Optimizers
 from trivium.stages.ppo_models import Networks, tensors_of
@@ -78,7 +78,7 @@ def save(
         tensors |= optimizer_tensors(optimizers.critic, "critic_optimizer")
     run.save(
         progress.step,
-        write_models=lambda folder: save_policy(networks.policy, folder / "policy", stage="ppo"),
+        write_models=lambda folder: keep_policy(networks.policy, folder / "policy", stage="ppo"),
         tensors=tensors | {"generator": generator_state(generator)},
         state={
             "prompts_taken": progress.prompts_taken,

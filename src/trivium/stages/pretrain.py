@@ -18,7 +18,7 @@ from trivium.models import Policy, compute_for, load_policy, save_policy
 from trivium.models.compute import Compute
 from trivium.runs.checkpoint import load_optimizer, optimizer_tensors
 from trivium.runs.directory import Run, open_run
-from trivium.stages.artifacts import write_model
+from trivium.stages.artifacts import write_policy
 from trivium.stages.lm import backward_next_token, mean_next_token_loss
 from trivium.stages.optimise import Learner, adamw, update
 from trivium.text import Codec, make_codec, open_stream
@@ -124,7 +124,7 @@ def train(cfg: Pretrain, run: Run, world: World, compute: Compute) -> None:
                 tensors=optimizer_tensors(optimizer, "optimizer"),
                 state={"stream": stream.state()},
             )
-    write_model(run, lambda folder: save_policy(policy, folder, stage="pretrain"))
+    write_policy(run, policy, stage="pretrain")
     run.executed({"steps": cfg.num_steps, "tokens": cfg.num_steps * tokens_per_step})
     run.finish(
         {

@@ -36,11 +36,12 @@ from trivium.maths import cosine_to, ranking_loss
 from trivium.models import (
     Compute,
     RewardModel,
+    adapt_reward_model,
     compute_for,
     fold_bias,
     load_reward_model,
-    save_reward_model,
     sequence_scores,
+    trained,
 )
 from trivium.models.forward import hidden_states
 from trivium.models.load import new_reward_model
@@ -48,8 +49,8 @@ from trivium.rewards import read_out, score_sequences
 from trivium.runs.checkpoint import load_optimizer, optimizer_tensors
 from trivium.runs.directory import Run, open_run
 from trivium.stages import preflight, sources
-from trivium.stages.artifacts import write_model
-from trivium.stages.optimise import Learner, adamw, update
+from trivium.stages.artifacts import keep_reward_model, write_reward_model
+from trivium.stages.optimise import Learner, adamw, static_bytes, update
 from trivium.stages.reward_report import agreement_figures, heldout_figures, labeler_figures
 from trivium.stages.rows import (
     Rankings,
@@ -108,16 +109,12 @@ def run(cfg: Reward, out: Path, *, resume: bool = False) -> None:
 def train(cfg: Reward, run: Run, compute: Compute) -> None:
     """Shuffle rankings, score all completions, compare, update; then set the bias and measure."""
     checkpoint = run.checkpoint
-    if checkpoint:
-        reward = load_reward_model(str(checkpoint.path / "reward"), compute)
-    else:
-        context = cfg.max_prompt_tokens + cfg.max_response_tokens
-        reward = new_reward_model(cfg.model, compute, seed=cfg.seed, context_tokens=context)
+    reward = open_reward_model(cfg, checkpoint.path / "reward" if checkpoint else None, compute)
     data = load_data(cfg, reward)
     require_ids_inside(data.train.sequences, reward.model)
     steps_per_epoch = math.ceil(len(data.train) / cfg.prompts_per_step)
     num_steps = steps_per_epoch * cfg.num_epochs
-    optimizer = adamw(reward.model.parameters(), cfg.adam, lr=cfg.lr)
+    optimizer = adamw(trained(reward.model), cfg.adam, lr=cfg.lr)
     preflight.show_example(run, reward.codec, data.train.sequences)
     run.plan(plan(cfg, data, reward, num_steps))
 
@@ -145,7 +142,7 @@ def train(cfg: Reward, run: Run, compute: Compute) -> None:
         if epoch_ends or (cfg.checkpoint_every and (step + 1) % cfg.checkpoint_every == 0):
             run.save(
                 step + 1,
-                write_models=lambda folder: save_reward_model(
+                write_models=lambda folder: keep_reward_model(
                     reward, folder / "reward", compute, stage="reward"
                 ),
                 tensors=optimizer_tensors(optimizer, "optimizer"),
@@ -153,6 +150,17 @@ def train(cfg: Reward, run: Run, compute: Compute) -> None:
             )
     run.executed(done)
     finish(cfg, run, reward, data, compute)
+
+
+def open_reward_model(cfg: Reward, saved: Path | None, compute: Compute) -> RewardModel:
+    """What is trained: as it starts, or as a checkpoint saved it."""
+    if saved is not None and not cfg.lora.rank:
+        return load_reward_model(str(saved), compute)
+    context = cfg.max_prompt_tokens + cfg.max_response_tokens
+    reward = new_reward_model(cfg.model, compute, seed=cfg.seed, context_tokens=context)
+    if not cfg.lora.rank:
+        return reward
+    return adapt_reward_model(reward, cfg.lora, seed=cfg.seed, saved=saved)
 
 
 def load_data(cfg: Reward, reward: RewardModel) -> Data:
@@ -238,8 +246,8 @@ def plan(cfg: Reward, data: Data, reward: RewardModel, num_steps: int) -> dict[s
         "completions": len(data.train.sequences) * cfg.num_epochs,
         "heldout_prompts": len(data.heldout),
         "parameters": reward.model.num_parameters(),
-        # fp32 weights, gradients and two Adam moments
-        "static_bytes": 16 * reward.model.num_parameters(),
+        "trained_parameters": sum(p.numel() for p in trained(reward.model)),
+        "static_bytes": static_bytes([reward.model], trained(reward.model)),
     }
 
 
@@ -336,7 +344,7 @@ def finish(cfg: Reward, run: Run, reward: RewardModel, data: Data, compute: Comp
     """Set the bias, save, reload, check the demonstrations' mean, measure, write the summary."""
     shift, fold_error = set_bias(cfg, reward, data, compute)
     run.say(f"bias {shift:+.3f} folded into the head, error {fold_error:.4f} rms")
-    write_model(run, lambda folder: save_reward_model(reward, folder, compute, stage="reward"))
+    write_reward_model(run, reward, compute, stage="reward")
     saved = load_reward_model(str(run.dir), compute)
     examples = data.demonstration_rows[:4]
     preflight.check_scores_alone_and_together(

@@ -20,11 +20,12 @@ from trivium.maths import cosine_to
 from trivium.models import (
     Compute,
     Policy,
+    adapt_policy,
     compute_for,
     load_policy,
     load_reward_model,
-    save_policy,
     set_residual_dropout,
+    trained,
 )
 from trivium.rewards import score_texts
 from trivium.rollouts import generate
@@ -36,9 +37,9 @@ from trivium.runs.checkpoint import (
 )
 from trivium.runs.directory import Run, open_run
 from trivium.stages import preflight, sources
-from trivium.stages.artifacts import write_model
+from trivium.stages.artifacts import keep_policy, write_policy
 from trivium.stages.lm import backward_next_token, mean_next_token_loss
-from trivium.stages.optimise import Learner, adamw, update
+from trivium.stages.optimise import Learner, adamw, static_bytes, update
 from trivium.stages.rows import (
     encode_demonstrations,
     encode_prompts,
@@ -93,15 +94,13 @@ def run(cfg: SFT, out: Path, *, resume: bool = False) -> None:
 def train(cfg: SFT, run: Run, compute: Compute) -> None:
     """Shuffle, predict, update; at the end of each epoch measure and keep."""
     checkpoint = run.checkpoint
-    start = str(checkpoint.path / "policy") if checkpoint else cfg.model
-    context = cfg.sampling.max_prompt_tokens + cfg.sampling.max_response_tokens
-    policy = load_policy(start, compute, context_tokens=context)
+    policy = open_policy(cfg, checkpoint.path / "policy" if checkpoint else None, compute)
     set_residual_dropout(policy.model, cfg.dropout)
     data = load_data(cfg, policy)
     require_ids_inside(data.train, policy.model)
     steps_per_epoch = math.ceil(len(data.train) / cfg.examples_per_step)
     num_steps = steps_per_epoch * cfg.num_epochs
-    optimizer = adamw(policy.model.parameters(), cfg.adam, lr=cfg.lr)
+    optimizer = adamw(trained(policy.model), cfg.adam, lr=cfg.lr)
     preflight.show_example(run, policy.codec, data.train)
     run.plan(plan(cfg, data, policy, num_steps))
 
@@ -135,7 +134,7 @@ def train(cfg: SFT, run: Run, compute: Compute) -> None:
         if epoch_ends or (cfg.checkpoint_every and (step + 1) % cfg.checkpoint_every == 0):
             run.save(
                 step + 1,
-                write_models=lambda folder: save_policy(policy, folder / "policy", stage="sft"),
+                write_models=lambda folder: keep_policy(policy, folder / "policy", stage="sft"),
                 tensors=optimizer_tensors(optimizer, "optimizer") | global_generators(),
                 state={
                     "epochs": epochs,
@@ -145,7 +144,16 @@ def train(cfg: SFT, run: Run, compute: Compute) -> None:
                 keep=epoch_ends,
             )
     run.executed(done)
-    finish(run, compute, data, epochs, steps_per_epoch)
+    finish(cfg, run, compute, data, epochs, steps_per_epoch)
+
+
+def open_policy(cfg: SFT, saved: Path | None, compute: Compute) -> Policy:
+    """What is trained: as it starts, or as a checkpoint saved it."""
+    context = cfg.sampling.max_prompt_tokens + cfg.sampling.max_response_tokens
+    if not cfg.lora.rank:
+        return load_policy(str(saved or cfg.model), compute, context_tokens=context)
+    base = load_policy(cfg.model, compute, context_tokens=context)
+    return adapt_policy(base, cfg.lora, seed=cfg.seed, saved=saved)
 
 
 def load_data(cfg: SFT, policy: Policy) -> Data:
@@ -208,8 +216,8 @@ def plan(cfg: SFT, data: Data, policy: Policy, num_steps: int) -> dict[str, int]
         "demonstrations": len(data.train) * cfg.num_epochs,
         "pretraining_examples": mix_examples(cfg) * num_steps,
         "parameters": policy.model.num_parameters(),
-        # fp32 weights, gradients and two Adam moments
-        "static_bytes": 16 * policy.model.num_parameters(),
+        "trained_parameters": sum(p.numel() for p in trained(policy.model)),
+        "static_bytes": static_bytes([policy.model], trained(policy.model)),
     }
 
 
@@ -310,6 +318,7 @@ def choose_epoch(epochs: list[dict[str, float | None]]) -> int:
 
 
 def finish(
+    cfg: SFT,
     run: Run,
     compute: Compute,
     data: Data,
@@ -319,8 +328,8 @@ def finish(
     """Choose the epoch, make it the run's model, write the summary."""
     chosen = choose_epoch(epochs)
     folder = run.dir / "checkpoints" / f"step-{(chosen + 1) * steps_per_epoch:06d}" / "policy"
-    policy = load_policy(str(folder), compute)
-    write_model(run, lambda target: save_policy(policy, target, stage="sft"))
+    policy = open_policy(cfg, folder, compute)
+    write_policy(run, policy, stage="sft")
     run.finish(
         {
             "template_hash": policy.codec.hash,
