@@ -55,6 +55,44 @@ def fisher_vector_product(
     return product
 
 
+def categorical_fisher_product(
+    logits: Float[Tensor, "*shape A"], change: Float[Tensor, "*shape A"]
+) -> Float[Tensor, "*shape A"]:
+    r"""The Fisher information of softmax logits, times a change of the logits.
+
+        (diag(p) - p p^T) u = p (u - sum_a p_a u_a)
+
+    Args:
+        logits: of the policy.
+        change: u.
+    """
+    p = logits.softmax(-1)
+    return p * (change - (p * change).sum(-1, keepdim=True))
+
+
+def gauss_newton_product(
+    logits_of: Callable[[Vector], Float[Tensor, "*shape A"]], weights: Vector, vector: Vector
+) -> Vector:
+    r"""F v, summed over the states whose logits are given, without second derivatives.
+
+        F v = J^T (diag(p) - p p^T) J v,   J = d logits / d weights
+
+    What `fisher_vector_product` says of the sum of the KL, at new = old; here v is carried forward
+    and back once, so that nothing has to be differentiated twice and no graph is kept.
+
+    Args:
+        logits_of: the policy's logits as a function of its weights.
+        weights: where, (N,).
+        vector: v, (N,).
+
+    Source: Martens 2020, "New insights and perspectives on the natural gradient method",
+    arXiv:1412.1193, section 9.
+    """
+    _, change = torch.func.jvp(logits_of, (weights,), (vector,))
+    logits, back = torch.func.vjp(logits_of, weights)
+    return back(categorical_fisher_product(logits.detach(), change))[0]
+
+
 def conjugate_gradient(
     product: Callable[[Vector], Vector], target: Vector, *, num_steps: int, tolerance: float = 1e-10
 ) -> Vector:

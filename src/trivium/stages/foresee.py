@@ -19,6 +19,7 @@ from trivium.config import PPO, SFT, Collect, Evaluate, Pretrain, Reward, StageC
 from trivium.cost import Reading
 from trivium.models import Policy, RewardModel
 from trivium.models.load import load_blank
+from trivium.models.shape import shape_of
 from trivium.rewards.model import TOKENS_AT_ONCE
 from trivium.rewards.spec import is_function, parse_rewards
 from trivium.stages import collect, evaluate, ppo_setup, pretrain, reward, sft
@@ -153,14 +154,19 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
     judges = [load_blank(target).model for target in targets]
     critic = _critic(cfg, policy, judges)
     own = [critic] if critic is not None and critic is not policy.model else []
-    updates = cfg.num_steps * cfg.inner_epochs * cfg.episodes_per_step // cfg.episodes_per_minibatch
+    step = ppo_setup.work_of_step(cfg, cfg.episodes_per_step)
+    updates = cfg.num_steps * step["optimizer_updates"]
     passes = episodes / cfg.episodes_per_backward
     works = sampling_work(policy, prompts, lengths, cfg.sampling, rounds=cfg.num_steps)
     works += [scoring_work(judge, prompts, lengths, rounds=cfg.num_steps) for judge in judges]
     works.append(work("read", policy.model, passes, alone))  # the reference
-    works.append(
-        work("learn", policy.model, passes * cfg.inner_epochs, times(alone, cfg.inner_epochs))
-    )
+    rounds = cfg.inner_epochs
+    if cfg.loss == "trpo":
+        # The gradient; a product is a pass forward with a tangent and one with a gradient. A step
+        # of the line search reads the answers twice, and the first one mostly does.
+        rounds = 1 + 2 * (cfg.trpo_cg_steps + 1)
+        works.append(work("read", policy.model, 2 * passes, times(alone, 2)))
+    works.append(work("learn", policy.model, passes * rounds, times(alone, rounds)))
     if critic is not None:
         works.append(work("read", critic, passes, valued))
     for model in own:
@@ -181,10 +187,19 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
         works,
         trained=[policy.model, *own],
         frozen=[policy.model, *judges, *([policy.model] if cfg.save_weights == "ema" else [])],
-        # Two copies of the gradient tell pretraining's part from PPO's.
-        spare=8 * policy.model.num_parameters() if data.stream is not None else 0,
+        spare=_spare(cfg, policy.model, math.ceil(alone.predicted / passes)),
         past=past_bytes(policy, cfg.sampling, max(prompts), cfg.episodes_per_step),
     )
+
+
+def _spare(cfg: PPO, model: PreTrainedModel, rows: int) -> int:
+    """Bytes that learning holds besides weights, gradients, moments and activations."""
+    if cfg.loss == "trpo":
+        # Weights, gradient, solution, residual, direction and product as vectors, in the place of
+        # two moments; logits, their tangent, and what Fisher makes of them.
+        return 4 * (4 * model.num_parameters() + 4 * rows * shape_of(model).vocabulary)
+    # Two copies of the gradient tell pretraining's part from PPO's.
+    return 8 * model.num_parameters() if cfg.ptx_coef > 0 else 0
 
 
 def _critic(cfg: PPO, policy: Policy, judges: Sequence[PreTrainedModel]) -> PreTrainedModel | None:

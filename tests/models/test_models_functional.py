@@ -1,0 +1,58 @@
+"""Logits as a function of the weights: transformers' own, and two derivatives that must agree."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from trivium.models import response_logprobs
+from trivium.models.functional import logits_at
+from trivium.text import from_lists
+
+PROMPTS, RESPONSES = [[5, 6], [5, 6], [9]], [[1, 7, 2], [4], [3, 3, 8, 1]]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2", "gpt_neox"])
+def test_logits_at_other_weights_are_those_of_a_model_that_has_them(architecture, tiny_model, cpu):
+    model, other = (tiny_model(architecture, 12, seed=seed) for seed in (0, 1))
+    before = parameters_to_vector(model.parameters()).clone()
+    weights = parameters_to_vector(other.parameters()).detach()
+    sequences = from_lists(PROMPTS, RESPONSES)
+    got = logits_at(model, weights, sequences, cpu, temperature=0.5)
+
+    start = 0
+    for prompt, response in zip(PROMPTS, RESPONSES, strict=True):
+        with torch.no_grad():
+            dense = other(input_ids=torch.tensor([prompt + response])).logits[0] / 0.5
+        rows = got[start : start + len(response)]
+        torch.testing.assert_close(rows, dense[len(prompt) - 1 : -1], rtol=1e-4, atol=1e-4)
+        start += len(response)
+    assert torch.equal(parameters_to_vector(model.parameters()), before)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2", "gpt_neox", "mistral"])
+def test_forward_and_backward_derivatives_are_transposes(architecture, tiny_model, cpu):
+    """u . (J v) = (J^T u) . v; and J v is what a small step along v changes."""
+    model = tiny_model(architecture, 12).double()
+    weights = parameters_to_vector(model.parameters()).detach()
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(len(weights), generator=generator, dtype=torch.float64)
+    at = partial(
+        logits_at, model, sequences=from_lists(PROMPTS, RESPONSES), compute=cpu, temperature=1.0
+    )
+    logits, change = torch.func.jvp(at, (weights,), (v,))
+    u = torch.randn(logits.shape, generator=generator)
+    _, back = torch.func.vjp(at, weights)
+    torch.testing.assert_close((u * change).sum().double(), back(u)[0] @ v, rtol=1e-4, atol=1e-4)
+
+
+def test_the_laws_are_those_that_learning_reads(tiny_model, cpu):
+    model, sequences = tiny_model("llama", 12), from_lists(PROMPTS, RESPONSES)
+    tokens = sequences.tokens[sequences.predicted()]
+    with torch.no_grad():
+        logprobs, _ = response_logprobs(model, sequences, cpu, temperature=0.7)
+        vector_to_parameters(parameters_to_vector(model.parameters()), model.parameters())
+        weights = parameters_to_vector(model.parameters())
+        laws = logits_at(model, weights, sequences, cpu, temperature=0.7).log_softmax(-1)
+    torch.testing.assert_close(laws[range(len(tokens)), tokens], logprobs)
