@@ -22,10 +22,11 @@ from trivium.stages.ppo_trust_region import fisher, improve
 from trivium.text import from_lists
 
 PROMPTS = [[1, 2], [1, 2], [3], [4, 4, 4]]
-RESPONSES = [[5, 0], [6, 2, 1, 0], [0], [3, 3, 0]]
-VOCABULARY, TEMPERATURE = 7, 0.8
+RESPONSES = [[2, 0], [3, 2, 1, 0], [0], [3]]
+VOCABULARY, TEMPERATURE = 5, 0.8
 STATES = [(p + r[:t], r[t]) for p, r in zip(PROMPTS, RESPONSES, strict=True) for t in range(len(r))]
-"""What stood before each answer token, and the token: ten of them."""
+"""What stood before each answer token, and the token: eight of them."""
+ADVANTAGES = [0.5, -1.0, 2.0, 0.3, -0.7, 1.1, -0.2, -1.5]
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def run(settings, tmp_path):
 
 
 def laws(model) -> Tensor:
-    """(10, V) log-probabilities in float64, each state read by itself."""
+    """(8, V) log-probabilities in float64, each state read by itself."""
     rows = [model(input_ids=torch.tensor([before])).logits[0, -1] for before, _ in STATES]
     return (torch.stack(rows) / TEMPERATURE).log_softmax(-1)
 
@@ -91,12 +92,10 @@ def batch_of(networks: Networks, advantages: list[float]) -> Minibatch:
     )
 
 
-ADVANTAGES = [0.5, -1.0, 2.0, 0.3, -0.7, 1.1, -0.2, -1.5, 0.9, 0.4]
-
-
-def scores_of(networks: Networks) -> tuple[Tensor, Tensor]:
-    """(10 V, N) grad log pi(a | s) of every state and token, and (10 V,) pi(a | s) / 10."""
-    model = exact(networks)
+@pytest.fixture(scope="module")
+def scores(tiny_model) -> tuple[Tensor, Tensor]:
+    """(8 V, N) grad log pi(a | s) of every state and token, and (8 V,) pi(a | s) / 8."""
+    model = tiny_model("llama", VOCABULARY, seed=1).double()
     found = laws(model)
     rows = [
         parameters_to_vector(torch.autograd.grad(one, list(model.parameters()), retain_graph=True))
@@ -115,9 +114,9 @@ def kl_and_gain(networks: Networks, before) -> tuple[float, float]:
     return float(kl), float(((ratio - 1) * torch.tensor(ADVANTAGES)).mean())
 
 
-def test_products_are_those_of_the_fisher_matrix(networks, settings, cpu):
+def test_products_are_those_of_the_fisher_matrix(networks, scores, settings, cpu):
     """E over the policy's own tokens of grad log pi grad log pi^T; with damping."""
-    scores, weights = scores_of(networks)
+    scores, weights = scores
     at = parameters_to_vector(networks.policy.model.parameters()).detach()
     vector = torch.randn(len(at), generator=torch.Generator().manual_seed(0))
     batch = batch_of(networks, ADVANTAGES)
@@ -131,14 +130,14 @@ def test_products_are_those_of_the_fisher_matrix(networks, settings, cpu):
     assert float((other - expected).norm() / expected.norm()) > 0.1
 
 
-def test_the_step_is_the_natural_gradient_to_the_edge(networks, settings, run, cpu):
+def test_the_step_is_the_natural_gradient_to_the_edge(networks, scores, settings, run, cpu):
     """In a small region nothing is halved: x = (F + damping)^-1 g, sqrt(2 delta / x.(F + d)x) x."""
-    scores, weights = scores_of(networks)
+    scores, weights = scores
     model = exact(networks)
     tokens = [token for _, token in STATES]
     surrogate = (laws(model)[range(len(STATES)), tokens] * torch.tensor(ADVANTAGES)).mean()
     g = parameters_to_vector(torch.autograd.grad(surrogate, list(model.parameters())))
-    # Woodbury: F has rank 60 at most, so a matrix of 70 by 70 is all there is to solve
+    # Woodbury: F has rank 32 at most, so a matrix of 40 by 40 is all there is to solve
     root, damping = scores * weights.sqrt()[:, None], settings.trpo_damping
     inner = damping * torch.eye(len(root), dtype=torch.float64) + root @ root.T
     x = (g - root.T @ torch.linalg.solve(inner, root @ g)) / damping
@@ -185,7 +184,7 @@ def test_episodes_per_backward_change_memory_and_not_the_step(networks, settings
 
 def test_where_nothing_improves_nothing_moves(networks, settings, run, cpu):
     before = parameters_to_vector(networks.policy.model.parameters()).detach().clone()
-    metrics = improve(settings, networks, batch_of(networks, [0.0] * 10), run, step=0, compute=cpu)
+    metrics = improve(settings, networks, batch_of(networks, [0.0] * 8), run, step=0, compute=cpu)
     assert torch.equal(parameters_to_vector(networks.policy.model.parameters()), before)
     assert metrics["policy/trpo_kl"] == metrics["policy/trpo_gain"] == 0
     assert metrics["policy/trpo_backtracks"] == settings.trpo_backtracks + 1

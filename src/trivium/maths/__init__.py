@@ -42,6 +42,7 @@ from trivium.maths.trust_region import (
     fisher_vector_product,
     flatten,
     gauss_newton_product,
+    tangent,
     trust_region_step,
 )
 
@@ -83,6 +84,7 @@ __all__ = [
     "rewards_to_go",
     "rloo_advantages",
     "shape_rewards",
+    "tangent",
     "token_logprobs",
     "total_rewards",
     "trust_region_step",

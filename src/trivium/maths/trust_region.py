@@ -3,11 +3,13 @@
 Legend: N parameters, as one flat vector; B rows of A logits.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd import forward_ad
 
 Vector = Float[Tensor, " N"]
 
@@ -88,9 +90,22 @@ def gauss_newton_product(
     Source: Martens 2020, "New insights and perspectives on the natural gradient method",
     arXiv:1412.1193, section 9.
     """
-    _, change = torch.func.jvp(logits_of, (weights,), (vector,))
-    logits, back = torch.func.vjp(logits_of, weights)
-    return back(categorical_fisher_product(logits.detach(), change))[0]
+    change = tangent(logits_of, weights, vector)
+    leaf = weights.detach().requires_grad_()
+    logits = logits_of(leaf)
+    bent = categorical_fisher_product(logits.detach(), change)
+    return torch.autograd.grad(logits, leaf, bent)[0]
+
+
+def tangent(
+    logits_of: Callable[[Vector], Float[Tensor, "*shape A"]], weights: Vector, vector: Vector
+) -> Float[Tensor, "*shape A"]:
+    """J v: how fast the logits change when the weights move along ``vector``; one pass forward."""
+    with warnings.catch_warnings(), forward_ad.dual_level(), torch.no_grad():
+        # The first time, torch compiles decompositions of its own in a way that it warns of.
+        warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
+        logits = logits_of(forward_ad.make_dual(weights.detach(), vector))
+        return forward_ad.unpack_dual(logits).tangent
 
 
 def conjugate_gradient(

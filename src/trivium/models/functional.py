@@ -35,7 +35,7 @@ def logits_at(
 ) -> Float[Tensor, "R V"]:
     """`response_logits` with other weights in the place of the model's, which stay what they are.
 
-    Can be differentiated by ``weights`` forward (`torch.func.jvp`), backward, and twice: the
+    Can be differentiated by ``weights`` forward (`maths.tangent`), backward, and twice: the
     processor's fused attention can not, so attention runs as plain matrix products.
 
     Args:
