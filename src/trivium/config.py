@@ -399,6 +399,10 @@ class PPO:
     trpo_damping: float = 0.1
     """Added to the eigenvalues of the Fisher matrix. 0.1 in openai/spinningup."""
 
+    trpo_fisher_share: float = 0.25
+    """Share of a round's episodes that the Fisher matrix is of (TRPO paper, appendix C: fewer than
+    all will do). Gradient and line search see all."""
+
     trpo_backtracks: int = 10
     """Halvings of a step before it is given up. 10 in openai/spinningup."""
 
@@ -506,6 +510,12 @@ class PPO:
         names = ("clip", "value_clip", "reward_timeout_seconds", "trpo_max_kl", "trpo_cg_steps")
         for name in names:
             _check(getattr(self, name) > 0, name, "> 0", getattr(self, name))
+        _check(
+            0 < self.trpo_fisher_share <= 1,
+            "trpo_fisher_share",
+            "a number in (0, 1]",
+            self.trpo_fisher_share,
+        )
         _check(0 <= self.ema_decay < 1, "ema_decay", "a number in [0, 1)", self.ema_decay)
 
     def _check_combinations(self) -> None:

@@ -16,7 +16,7 @@ from trivium.models import load_policy
 from trivium.runs.directory import open_run
 from trivium.runs.metrics import is_timing
 from trivium.stages import ppo
-from trivium.stages.ppo_losses import Minibatch
+from trivium.stages.ppo_losses import Minibatch, only
 from trivium.stages.ppo_models import Judge, Networks
 from trivium.stages.ppo_trust_region import fisher, improve
 from trivium.text import from_lists
@@ -47,9 +47,10 @@ def settings() -> PPO:
         loss="trpo",
         episodes_per_step=4,
         episodes_per_minibatch=4,
-        episodes_per_backward=2,
+        episodes_per_backward=4,
         sampling=Sampling(temperature=TEMPERATURE),
-        trpo_cg_steps=60,
+        trpo_cg_steps=5,
+        trpo_fisher_share=1.0,
     )
 
 
@@ -138,13 +139,13 @@ def test_the_step_is_the_natural_gradient_to_the_edge(networks, scores, settings
     surrogate = (laws(model)[range(len(STATES)), tokens] * torch.tensor(ADVANTAGES)).mean()
     g = parameters_to_vector(torch.autograd.grad(surrogate, list(model.parameters())))
     # Woodbury: F has rank 32 at most, so a matrix of 40 by 40 is all there is to solve
-    root, damping = scores * weights.sqrt()[:, None], settings.trpo_damping
+    root, damping = scores * weights.sqrt()[:, None], 1.0
     inner = damping * torch.eye(len(root), dtype=torch.float64) + root @ root.T
     x = (g - root.T @ torch.linalg.solve(inner, root @ g)) / damping
     expected = (2 * 1e-4 / (x @ g)).sqrt() * x  # x . (F + damping) x is x . g
 
     before = parameters_to_vector(networks.policy.model.parameters()).detach().double()
-    cfg = replace(settings, trpo_max_kl=1e-4)
+    cfg = replace(settings, trpo_max_kl=1e-4, trpo_damping=damping, trpo_cg_steps=20)
     metrics = improve(cfg, networks, batch_of(networks, ADVANTAGES), run, step=0, compute=cpu)
     moved = parameters_to_vector(networks.policy.model.parameters()).detach().double() - before
     assert metrics["policy/trpo_backtracks"] == 0
@@ -156,7 +157,7 @@ def test_the_step_is_the_natural_gradient_to_the_edge(networks, scores, settings
 @pytest.mark.parametrize("max_kl", [0.003, 0.3])
 def test_the_step_stays_in_its_region_and_improves(max_kl, networks, settings, run, cpu):
     before = exact(networks)
-    cfg = replace(settings, trpo_max_kl=max_kl, trpo_cg_steps=10)
+    cfg = replace(settings, trpo_max_kl=max_kl)
     metrics = improve(cfg, networks, batch_of(networks, ADVANTAGES), run, step=0, compute=cpu)
     kl, gain = kl_and_gain(networks, before)
     assert metrics["policy/trpo_kl"] == pytest.approx(kl, rel=1e-3)
@@ -174,12 +175,23 @@ def test_the_step_stays_in_its_region_and_improves(max_kl, networks, settings, r
 def test_episodes_per_backward_change_memory_and_not_the_step(networks, settings, run, cpu):
     start = parameters_to_vector(networks.policy.model.parameters()).detach()
     ends = []
-    for size in (1, 4):
+    for size in (2, 4):
         torch.nn.utils.vector_to_parameters(start, networks.policy.model.parameters())
-        cfg = replace(settings, episodes_per_backward=size, trpo_cg_steps=5)
+        cfg = replace(settings, episodes_per_backward=size, trpo_cg_steps=2)
         improve(cfg, networks, batch_of(networks, ADVANTAGES), run, step=0, compute=cpu)
         ends.append(parameters_to_vector(networks.policy.model.parameters()).detach() - start)
     assert float((ends[0] - ends[1]).norm() / ends[0].norm()) < 1e-3
+
+
+def test_a_share_of_the_episodes_is_the_first_of_them(networks, settings, cpu):
+    at = parameters_to_vector(networks.policy.model.parameters()).detach()
+    vector = torch.randn(len(at), generator=torch.Generator().manual_seed(0))
+    batch = batch_of(networks, ADVANTAGES)
+    half = fisher(replace(settings, trpo_fisher_share=0.5), networks.policy, batch, at, cpu)
+    first = fisher(settings, networks.policy, only(batch, torch.arange(2)), at, cpu)
+    torch.testing.assert_close(half(vector), first(vector))
+    whole = fisher(settings, networks.policy, batch, at, cpu)(vector)
+    assert float((half(vector) - whole).norm() / whole.norm()) > 0.1
 
 
 def test_where_nothing_improves_nothing_moves(networks, settings, run, cpu):

@@ -164,7 +164,7 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
     if cfg.loss == "trpo":
         # The gradient; a product is a pass forward with a tangent and one with a gradient. A step
         # of the line search reads the answers twice, and the first one mostly does.
-        rounds = 1 + 2 * (cfg.trpo_cg_steps + 1)
+        rounds = 1 + 2 * (cfg.trpo_cg_steps + 1) * cfg.trpo_fisher_share
         works.append(work("read", policy.model, 2 * passes, times(alone, 2)))
     works.append(work("learn", policy.model, passes * rounds, times(alone, rounds)))
     if critic is not None:

@@ -58,17 +58,22 @@ def take(
     )
 
 
+def only(batch: Minibatch, rows: Int[Tensor, " S"]) -> Minibatch:
+    """Some episodes of a minibatch, as wide as it is."""
+    return Minibatch(
+        sequences=select(batch.sequences, rows),
+        mask=batch.mask[rows],
+        old_logprobs=batch.old_logprobs[rows],
+        old_values=batch.old_values[rows],
+        advantages=batch.advantages[rows],
+        returns=batch.returns[rows],
+    )
+
+
 def parts_of(cfg: PPO, batch: Minibatch) -> Iterator[Minibatch]:
-    """A minibatch in pieces of `episodes_per_backward`, none of them narrower than it."""
+    """A minibatch in pieces of `episodes_per_backward`."""
     for rows in torch.arange(len(batch.mask)).split(cfg.episodes_per_backward):
-        yield Minibatch(
-            sequences=select(batch.sequences, rows),
-            mask=batch.mask[rows],
-            old_logprobs=batch.old_logprobs[rows],
-            old_values=batch.old_values[rows],
-            advantages=batch.advantages[rows],
-            returns=batch.returns[rows],
-        )
+        yield only(batch, rows)
 
 
 def accumulate(

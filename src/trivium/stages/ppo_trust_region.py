@@ -4,12 +4,14 @@
     subject to mean over answer tokens of  KL(pi_old(. | s_t) || pi(. | s_t)) <= delta
 
 A state s_t is a prompt and the answer so far, and the KL is over the whole vocabulary. The same as
-`classic/trpo.py`, on all episodes of a round at once, some at a time in memory.
+`classic/trpo.py`, on all episodes of a round at once, some at a time in memory. Only the direction
+is found from fewer states, as in the paper's appendix C; gradient and line search see all.
 
 Legend: N weights, as one flat vector; B episodes, R response tokens, V vocabulary.
 Source: Schulman et al. 2015, arXiv:1502.05477.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -30,6 +32,7 @@ from trivium.stages.ppo_losses import (
     accumulate,
     as_rows,
     check_first_ratio,
+    only,
     parts_of,
     policy_losses,
 )
@@ -97,12 +100,14 @@ def surrogate_gradient(
 def fisher(
     cfg: PPO, policy: Policy, whole: Minibatch, weights: Vector, compute: Compute
 ) -> Callable[[Vector], Vector]:
-    """The function v -> (F + damping I) v, F of the mean KL over all answer tokens."""
-    count = int(whole.mask.sum())
+    """The function v -> (F + damping I) v, F of the mean KL over answer tokens of some episodes."""
+    num_episodes = math.ceil(cfg.trpo_fisher_share * len(whole.mask))
+    some = only(whole, torch.arange(num_episodes))
+    count = int(some.mask.sum())
 
     def product(vector: Vector) -> Vector:
         total = cfg.trpo_damping * vector
-        for part in parts_of(cfg, whole):
+        for part in parts_of(cfg, some):
             logits_of = partial(read, cfg, policy, part, compute)
             total = total + maths.gauss_newton_product(logits_of, weights, vector) / count
         return total
