@@ -12,7 +12,7 @@ from torch.nn.utils import parameters_to_vector
 
 from trivium.config import PPO, Sampling
 from trivium.errors import UserError
-from trivium.models import load_policy
+from trivium.models import Policy, load_policy
 from trivium.runs.directory import open_run
 from trivium.runs.metrics import is_timing
 from trivium.stages import ppo
@@ -29,11 +29,14 @@ STATES = [(p + r[:t], r[t]) for p, r in zip(PROMPTS, RESPONSES, strict=True) for
 ADVANTAGES = [0.5, -1.0, 2.0, 0.3, -0.7, 1.1, -0.2, -1.5]
 
 
+@pytest.fixture(scope="module")
+def loaded(model_folder, cpu) -> Policy:
+    return load_policy(str(model_folder()), cpu)
+
+
 @pytest.fixture
-def networks(tiny_model, model_folder, cpu) -> Networks:
-    policy = replace(
-        load_policy(str(model_folder()), cpu), model=tiny_model("llama", VOCABULARY, seed=1)
-    )
+def networks(tiny_model, loaded) -> Networks:
+    policy = replace(loaded, model=tiny_model("llama", VOCABULARY, seed=1))
     judge = Judge(specs=(), models={}, functions={}, timeout_seconds=1.0)
     return Networks(policy=policy, reference=policy, critic=None, judge=judge, average=None)
 
