@@ -18,6 +18,7 @@ from trivium.runs.metrics import is_timing
 from trivium.stages import ppo
 from trivium.stages.ppo_losses import Minibatch, only
 from trivium.stages.ppo_models import Judge, Networks
+from trivium.stages.ppo_setup import work_of_step
 from trivium.stages.ppo_trust_region import fisher, improve
 from trivium.text import from_lists
 
@@ -227,6 +228,16 @@ def test_a_gradient_that_is_not_finite_moves_nothing(networks, settings, run, cp
 def test_what_does_not_go_with_trpo_is_refused(choices, says, settings):
     with pytest.raises(UserError, match=says):
         replace(settings, **choices)
+
+
+def test_the_plan_counts_the_policys_steps_and_the_critics_apart(settings):
+    two = replace(settings, episodes_per_minibatch=2, episodes_per_backward=2, inner_epochs=3)
+    work = {"steps": 1, "episodes": 4, "pretraining_examples": 0, "trust_region_steps": 1}
+    assert work_of_step(two, 4) == work | {"optimizer_updates": 6}
+    alone = replace(two, estimator="bandit", value="none")
+    assert work_of_step(alone, 4) == work | {"optimizer_updates": 0}
+    clipped = work_of_step(replace(two, loss="clip"), 4)
+    assert "trust_region_steps" not in clipped
 
 
 def rows_of(folder: Path) -> list[dict[str, float]]:
