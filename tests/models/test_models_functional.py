@@ -4,11 +4,10 @@ from functools import partial
 
 import pytest
 import torch
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from trivium.maths import tangent
 from trivium.models import response_logprobs
-from trivium.models.functional import logits_at
+from trivium.models.functional import logits_at, put_weights, weights_of
 from trivium.text import from_lists
 
 PROMPTS, RESPONSES = [[5, 6], [5, 6], [9]], [[1, 7, 2], [4], [3, 3, 8, 1]]
@@ -17,8 +16,7 @@ PROMPTS, RESPONSES = [[5, 6], [5, 6], [9]], [[1, 7, 2], [4], [3, 3, 8, 1]]
 @pytest.mark.parametrize("architecture", ["qwen2", "gpt2", "mistral"])
 def test_logits_at_other_weights_are_those_of_a_model_that_has_them(architecture, tiny_model, cpu):
     model, other = (tiny_model(architecture, 12, seed=seed) for seed in (0, 1))
-    before = parameters_to_vector(model.parameters()).clone()
-    weights = parameters_to_vector(other.parameters()).detach()
+    before, weights = weights_of(model), weights_of(other)
     sequences = from_lists(PROMPTS, RESPONSES)
     got = logits_at(model, weights, sequences, cpu, temperature=0.5)
 
@@ -29,14 +27,14 @@ def test_logits_at_other_weights_are_those_of_a_model_that_has_them(architecture
         rows = got[start : start + len(response)]
         torch.testing.assert_close(rows, dense[len(prompt) - 1 : -1], rtol=1e-4, atol=1e-4)
         start += len(response)
-    assert torch.equal(parameters_to_vector(model.parameters()), before)
+    assert torch.equal(weights_of(model), before)
 
 
 @pytest.mark.parametrize("architecture", ["qwen2", "gpt2", "mistral"])
 def test_forward_and_backward_derivatives_are_transposes(architecture, tiny_model, cpu):
     """u . (J v) = (J^T u) . v, for tied weights and three kinds of layers."""
     model = tiny_model(architecture, 12)
-    weights = parameters_to_vector(model.parameters()).detach()
+    weights = weights_of(model)
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(len(weights), generator=generator)
     at = partial(
@@ -53,7 +51,16 @@ def test_the_laws_are_those_that_learning_reads(tiny_model, cpu):
     tokens = sequences.tokens[sequences.predicted()]
     with torch.no_grad():
         logprobs, _ = response_logprobs(model, sequences, cpu, temperature=0.7)
-        vector_to_parameters(parameters_to_vector(model.parameters()), model.parameters())
-        weights = parameters_to_vector(model.parameters())
-        laws = logits_at(model, weights, sequences, cpu, temperature=0.7).log_softmax(-1)
+        laws = logits_at(model, weights_of(model), sequences, cpu, temperature=0.7).log_softmax(-1)
     torch.testing.assert_close(laws[range(len(tokens)), tokens], logprobs)
+
+
+def test_weights_that_are_put_are_those_of_the_other_model(tiny_model):
+    """Tied or not; and no parameter shares its memory with another, or they could not be saved."""
+    for architecture in ("llama", "qwen2"):
+        model, other = (tiny_model(architecture, 12, seed=seed) for seed in (0, 1))
+        put_weights(model, weights_of(other))
+        theirs = other.state_dict()
+        assert all(tensor.equal(theirs[name]) for name, tensor in model.state_dict().items())
+        storages = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        assert len(storages) == len(list(model.parameters()))

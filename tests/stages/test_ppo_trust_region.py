@@ -13,6 +13,7 @@ from torch.nn.utils import parameters_to_vector
 from trivium.config import PPO, Sampling
 from trivium.errors import UserError
 from trivium.models import Policy, load_policy
+from trivium.models.functional import put_weights, weights_of
 from trivium.runs.directory import open_run
 from trivium.runs.metrics import is_timing
 from trivium.stages import ppo
@@ -122,7 +123,7 @@ def kl_and_gain(networks: Networks, before) -> tuple[float, float]:
 def test_products_are_those_of_the_fisher_matrix(networks, scores, settings, cpu):
     """E over the policy's own tokens of grad log pi grad log pi^T; with damping."""
     scores, weights = scores
-    at = parameters_to_vector(networks.policy.model.parameters()).detach()
+    at = weights_of(networks.policy.model)
     vector = torch.randn(len(at), generator=torch.Generator().manual_seed(0))
     batch = batch_of(networks, ADVANTAGES)
     got = fisher(settings, networks.policy, batch, at, cpu)(vector).double()
@@ -148,10 +149,10 @@ def test_the_step_is_the_natural_gradient_to_the_edge(networks, scores, settings
     x = (g - root.T @ torch.linalg.solve(inner, root @ g)) / damping
     expected = (2 * 1e-4 / (x @ g)).sqrt() * x  # x . (F + damping) x is x . g
 
-    before = parameters_to_vector(networks.policy.model.parameters()).detach().double()
+    before = weights_of(networks.policy.model).double()
     cfg = replace(settings, trpo_max_kl=1e-4, trpo_damping=damping, trpo_cg_steps=20)
     metrics = improve(cfg, networks, batch_of(networks, ADVANTAGES), run, step=0, compute=cpu)
-    moved = parameters_to_vector(networks.policy.model.parameters()).detach().double() - before
+    moved = weights_of(networks.policy.model).double() - before
     assert metrics["policy/trpo_backtracks"] == 0
     assert float((moved - expected).norm() / expected.norm()) < 0.01
     plain = expected.norm() * g / g.norm()  # control: the gradient itself points elsewhere
@@ -169,26 +170,24 @@ def test_the_step_stays_in_its_region_and_improves(max_kl, networks, settings, r
     assert gain > 0
     assert max_kl / 10 < kl <= max_kl
     # control: it is the region that held it; as far again would have left it
-    old = parameters_to_vector(before.parameters()).float()
-    weights = list(networks.policy.model.parameters())
-    new = parameters_to_vector(weights).detach()
-    torch.nn.utils.vector_to_parameters(old + 4 * (new - old), weights)
+    old, new = weights_of(before).float(), weights_of(networks.policy.model)
+    put_weights(networks.policy.model, old + 4 * (new - old))
     assert kl_and_gain(networks, before)[0] > max_kl
 
 
 def test_episodes_per_backward_change_memory_and_not_the_step(networks, settings, run, cpu):
-    start = parameters_to_vector(networks.policy.model.parameters()).detach()
+    start = weights_of(networks.policy.model)
     ends = []
     for size in (2, 4):
-        torch.nn.utils.vector_to_parameters(start, networks.policy.model.parameters())
+        put_weights(networks.policy.model, start)
         cfg = replace(settings, episodes_per_backward=size, trpo_cg_steps=2)
         improve(cfg, networks, batch_of(networks, ADVANTAGES), run, step=0, compute=cpu)
-        ends.append(parameters_to_vector(networks.policy.model.parameters()).detach() - start)
+        ends.append(weights_of(networks.policy.model) - start)
     assert float((ends[0] - ends[1]).norm() / ends[0].norm()) < 1e-3
 
 
 def test_a_share_of_the_episodes_is_the_first_of_them(networks, settings, cpu):
-    at = parameters_to_vector(networks.policy.model.parameters()).detach()
+    at = weights_of(networks.policy.model)
     vector = torch.randn(len(at), generator=torch.Generator().manual_seed(0))
     batch = batch_of(networks, ADVANTAGES)
     half = fisher(replace(settings, trpo_fisher_share=0.5), networks.policy, batch, at, cpu)
@@ -199,20 +198,20 @@ def test_a_share_of_the_episodes_is_the_first_of_them(networks, settings, cpu):
 
 
 def test_where_nothing_improves_nothing_moves(networks, settings, run, cpu):
-    before = parameters_to_vector(networks.policy.model.parameters()).detach().clone()
+    before = weights_of(networks.policy.model)
     metrics = improve(settings, networks, batch_of(networks, [0.0] * 8), run, step=0, compute=cpu)
-    assert torch.equal(parameters_to_vector(networks.policy.model.parameters()), before)
+    assert torch.equal(weights_of(networks.policy.model), before)
     assert metrics["policy/trpo_kl"] == metrics["policy/trpo_gain"] == 0
     assert metrics["policy/trpo_backtracks"] == settings.trpo_backtracks + 1
 
 
 def test_a_gradient_that_is_not_finite_moves_nothing(networks, settings, run, cpu):
-    before = parameters_to_vector(networks.policy.model.parameters()).detach().clone()
+    before = weights_of(networks.policy.model)
     batch = batch_of(networks, [float("nan"), *ADVANTAGES[1:]])
     with pytest.raises(UserError, match="of the policy is nan") as error:
         improve(settings, networks, batch, run, step=3, compute=cpu)
     assert "\n" not in str(error.value)
-    assert torch.equal(parameters_to_vector(networks.policy.model.parameters()), before)
+    assert torch.equal(weights_of(networks.policy.model), before)
     assert (run.dir / "replay" / "step-3.safetensors").is_file()
 
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import parameters_to_vector
 from transformers import PreTrainedModel
 
 from trivium.models.compute import Compute
@@ -23,6 +24,18 @@ class _Reader(nn.Module):
 
     def forward(self, sequences: Sequences, compute: Compute, temperature: float) -> Tensor:
         return response_logits(self.model, sequences, compute, temperature=temperature)
+
+
+def weights_of(model: PreTrainedModel) -> Float[Tensor, " N"]:
+    """A copy of the model's weights as one vector, tied ones once, without gradient."""
+    return parameters_to_vector(model.parameters()).detach()
+
+
+@torch.no_grad()
+def put_weights(model: PreTrainedModel, weights: Float[Tensor, " N"]) -> None:
+    """The inverse of `weights_of`: every parameter keeps its own memory."""
+    for parameter, part in zip(model.parameters(), _as_parameters(model, weights), strict=True):
+        parameter.copy_(part)
 
 
 def logits_at(
@@ -46,10 +59,14 @@ def logits_at(
         temperature: divides the logits.
     """
     reader = _Reader(model)
-    shapes = {name: parameter.shape for name, parameter in reader.named_parameters()}
-    flat = weights.split([shape.numel() for shape in shapes.values()])
-    named = {
-        name: part.view(shape) for (name, shape), part in zip(shapes.items(), flat, strict=True)
-    }
+    names = [name for name, _ in reader.named_parameters()]
+    named = dict(zip(names, _as_parameters(model, weights), strict=True))
     with sdpa_kernel(SDPBackend.MATH):
         return torch.func.functional_call(reader, named, (sequences, compute, temperature))
+
+
+def _as_parameters(model: PreTrainedModel, weights: Float[Tensor, " N"]) -> list[Tensor]:
+    """Views of the vector in the shapes of the parameters, in their order."""
+    shapes = [parameter.shape for parameter in model.parameters()]
+    parts = weights.split([shape.numel() for shape in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]

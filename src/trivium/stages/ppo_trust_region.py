@@ -19,12 +19,11 @@ from functools import partial
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from trivium import maths
 from trivium.config import PPO
 from trivium.models import Compute, Policy
-from trivium.models.functional import logits_at
+from trivium.models.functional import logits_at, put_weights, weights_of
 from trivium.runs.directory import Run
 from trivium.stages.optimise import check_finite, snapshot_gradients
 from trivium.stages.ppo_losses import (
@@ -51,8 +50,7 @@ def improve(
         AssertionError: the importance ratios are not 1.
     """
     policy = networks.policy
-    parameters = list(policy.model.parameters())
-    before = parameters_to_vector(parameters).detach()
+    before = weights_of(policy.model)
 
     # Direction: the gradient of the surrogate, turned by the inverse of the Fisher matrix
     gradient, metrics = surrogate_gradient(cfg, networks, whole, compute)
@@ -66,7 +64,7 @@ def improve(
     for halvings in range(cfg.trpo_backtracks + 1):
         kl, gain = measure(cfg, policy, whole, before, before + move, compute)
         if kl <= cfg.trpo_max_kl and gain > 0:
-            vector_to_parameters(before + move, parameters)
+            put_weights(policy.model, before + move)
             return metrics | found(kl, gain, halvings)
         move = move / 2
     return metrics | found(0.0, 0.0, cfg.trpo_backtracks + 1)
