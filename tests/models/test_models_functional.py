@@ -55,6 +55,18 @@ def test_the_laws_are_those_that_learning_reads(tiny_model, cpu):
     torch.testing.assert_close(laws[range(len(tokens)), tokens], logprobs)
 
 
+def test_what_is_not_trained_is_no_part_of_the_vector(tiny_model, cpu):
+    model, sequences = tiny_model("llama", 12), from_lists(PROMPTS, RESPONSES)
+    with torch.no_grad():
+        whole = logits_at(model, weights_of(model), sequences, cpu, temperature=1.0)
+    model.base_model.requires_grad_(False)
+    weights = weights_of(model)
+    assert len(weights) == model.lm_head.weight.numel()
+    with torch.no_grad():
+        half = logits_at(model, weights / 2, sequences, cpu, temperature=1.0)
+    torch.testing.assert_close(half, whole / 2)
+
+
 def test_weights_that_are_put_are_those_of_the_other_model(tiny_model):
     """Tied or not; and no parameter shares its memory with another, or they could not be saved."""
     for architecture in ("llama", "qwen2"):

@@ -1,5 +1,7 @@
 """A model's logits as a function of its weights: what a step in the space of policies needs.
 
+Weights are those that are trained: what needs no gradient keeps its place.
+
 Legend: N weights, as one flat vector; R predicted tokens, V vocabulary.
 """
 
@@ -26,15 +28,20 @@ class _Reader(nn.Module):
         return response_logits(self.model, sequences, compute, temperature=temperature)
 
 
+def trained(model: PreTrainedModel) -> list[nn.Parameter]:
+    """The parameters that make up the vector, tied ones once."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
 def weights_of(model: PreTrainedModel) -> Float[Tensor, " N"]:
-    """A copy of the model's weights as one vector, tied ones once, without gradient."""
-    return parameters_to_vector(model.parameters()).detach()
+    """A copy of the model's weights as one vector, without gradient."""
+    return parameters_to_vector(trained(model)).detach()
 
 
 @torch.no_grad()
 def put_weights(model: PreTrainedModel, weights: Float[Tensor, " N"]) -> None:
     """The inverse of `weights_of`: every parameter keeps its own memory."""
-    for parameter, part in zip(model.parameters(), _as_parameters(model, weights), strict=True):
+    for parameter, part in zip(trained(model), _as_parameters(model, weights), strict=True):
         parameter.copy_(part)
 
 
@@ -53,13 +60,13 @@ def logits_at(
 
     Args:
         model: a causal language model.
-        weights: in the order of `model.parameters`.
+        weights: as `weights_of` gives them.
         sequences: prompts with responses.
         compute: device and dtype of the matrix products.
         temperature: divides the logits.
     """
     reader = _Reader(model)
-    names = [name for name, _ in reader.named_parameters()]
+    names = [name for name, p in reader.named_parameters() if p.requires_grad]
     named = dict(zip(names, _as_parameters(model, weights), strict=True))
     with sdpa_kernel(SDPBackend.MATH):
         return torch.func.functional_call(reader, named, (sequences, compute, temperature))
@@ -67,6 +74,6 @@ def logits_at(
 
 def _as_parameters(model: PreTrainedModel, weights: Float[Tensor, " N"]) -> list[Tensor]:
     """Views of the vector in the shapes of the parameters, in their order."""
-    shapes = [parameter.shape for parameter in model.parameters()]
+    shapes = [parameter.shape for parameter in trained(model)]
     parts = weights.split([shape.numel() for shape in shapes])
     return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]

@@ -23,7 +23,7 @@ from torch import Tensor
 from trivium import maths
 from trivium.config import PPO
 from trivium.models import Compute, Policy
-from trivium.models.functional import logits_at, put_weights, weights_of
+from trivium.models.functional import logits_at, put_weights, trained, weights_of
 from trivium.runs.directory import Run
 from trivium.stages.optimise import check_finite, snapshot_gradients
 from trivium.stages.ppo_losses import (
@@ -87,7 +87,7 @@ def surrogate_gradient(
     alone = replace(networks, critic=None)
     metrics = accumulate(cfg, alone, whole, klpen_coef=0.0, compute=compute)
     check_first_ratio(metrics["policy/ratio_deviation_first"], compute)
-    gradient = -maths.flatten(snapshot_gradients(model.parameters()))
+    gradient = -maths.flatten(snapshot_gradients(trained(model)))
     model.zero_grad(set_to_none=True)
     kept = ("policy/loss", "policy/entropy_nats", "policy/ratio_deviation_first")
     return gradient, {name: metrics[name] for name in kept} | {
