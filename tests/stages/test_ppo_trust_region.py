@@ -253,11 +253,12 @@ def test_a_run_that_broke_off_goes_on_exactly(tiny, tmp_path, monkeypatch, cpu):
         reward=(str(tiny / "reward"),),
         prompts=str(tiny / "pretrain" / "data" / "prompts.jsonl"),
         loss="trpo",
-        num_steps=3,
+        num_steps=2,
         episodes_per_step=8,
         episodes_per_minibatch=4,
         episodes_per_backward=4,
-        trpo_cg_steps=3,
+        trpo_cg_steps=2,
+        trpo_fisher_share=0.5,
         value_lr=1e-3,
         sampling=Sampling(max_prompt_tokens=72, max_response_tokens=8),
         save_weights="ema",
@@ -268,7 +269,7 @@ def test_a_run_that_broke_off_goes_on_exactly(tiny, tmp_path, monkeypatch, cpu):
     ppo.run(cfg, tmp_path / "whole")
 
     def breaks(*given, step, **rest):
-        if step == 2:
+        if step == 1:
             raise KeyboardInterrupt
         return learn(*given, step=step, **rest)
 
@@ -289,10 +290,10 @@ def test_a_run_that_broke_off_goes_on_exactly(tiny, tmp_path, monkeypatch, cpu):
     assert all(one[name].equal(other[name]) for name in one)
     summary = json.loads((tmp_path / "broken" / "summary.json").read_text())
     assert summary["executed"] == {
-        "steps": 3,
-        "episodes": 24,
-        "optimizer_updates": 6,
+        "steps": 2,
+        "episodes": 16,
+        "optimizer_updates": 4,
         "pretraining_examples": 0,
-        "trust_region_steps": 3,
+        "trust_region_steps": 2,
     }
     assert all(summary["plan"][name] == count for name, count in summary["executed"].items())
