@@ -408,8 +408,9 @@ class PPO:
     whiten_rewards: bool = False
     """Shaped rewards of a step divided by their deviation, mean kept. Default of N+: off."""
 
-    loss: Literal["clip", "klpen"] = "clip"
-    """PPO-clip, or PPO with a penalty on KL(old || new) in place of the clip."""
+    loss: Literal["clip", "klpen", "trpo"] = "clip"
+    """PPO-clip; PPO with a penalty on KL(old || new) in place of the clip; or TRPO, one step of the
+    policy on all episodes of a round: minibatches, passes and Adam are then the critic's alone."""
 
     clip: float = 0.2
     """Importance ratio is clipped to 1 +- this. Paper C.4: 0.2."""
@@ -419,6 +420,22 @@ class PPO:
 
     klpen_target: float | None = None
     """Adapt klpen_coef to hold this KL(old || new), nats per token (PPO paper, section 4)."""
+
+    trpo_max_kl: float = 0.01
+    """delta of trpo: largest KL(old || new) of a step, nats per token. TRPO paper: 0.01."""
+
+    trpo_cg_steps: int = 10
+    """Products with the Fisher matrix for each direction. 10 in openai/spinningup."""
+
+    trpo_damping: float = 0.1
+    """Added to the eigenvalues of the Fisher matrix. 0.1 in openai/spinningup."""
+
+    trpo_fisher_share: float = 0.25
+    """Share of a round's episodes that the Fisher matrix is of (TRPO paper, appendix C: fewer than
+    all will do). Gradient and line search see all."""
+
+    trpo_backtracks: int = 10
+    """Halvings of a step before it is given up. 10 in openai/spinningup."""
 
     value: Literal["separate", "shared", "none"] = "separate"
     """Value function: a network of its own (paper: from the reward model), one linear head on the
@@ -437,7 +454,7 @@ class PPO:
     """c2: weight of the entropy bonus, per nat. Not stated in the paper."""
 
     lr: float = 5e-6
-    """Peak learning rate of the policy. Paper C.4 and E.9 give only a sweep, 2.55e-6 to 2.55e-5."""
+    """Peak learning rate of the policy; trpo has none. Paper C.4, E.9: sweep 2.55e-6 to 2.55e-5."""
 
     value_lr: float = 9e-6
     """Learning rate of the value network. Paper C.4: 9e-6, fixed."""
@@ -517,7 +534,7 @@ class PPO:
         _check_counts(self, "num_steps", "inner_epochs", "checkpoint_every", "heldout_episodes")
         _check_counts(self, "kl_horizon_episodes", "kl_target_nats_per_response", "klpen_target")
         _check_counts(self, "scale_rewards_episodes", "ptx_examples_per_backward")
-        for name in ("warmup_steps", "heldout_every"):
+        for name in ("warmup_steps", "heldout_every", "trpo_backtracks"):
             _check(getattr(self, name) >= 0, name, ">= 0", getattr(self, name))
         _check(
             self.ptx_tokens_per_example > 1,
@@ -528,10 +545,18 @@ class PPO:
         prices = ("kl_coef", "ptx_coef", "lr", "value_lr", "value_coef", "entropy_coef")
         for name in (*prices, "klpen_coef"):
             _check(getattr(self, name) >= 0, name, ">= 0", getattr(self, name))
+        _check(self.trpo_damping >= 0, "trpo_damping", ">= 0", self.trpo_damping)
         for name in ("gamma", "lam"):
             _check(0 <= getattr(self, name) <= 1, name, "a number in [0, 1]", getattr(self, name))
-        for name in ("clip", "value_clip", "reward_timeout_seconds"):
+        names = ("clip", "value_clip", "reward_timeout_seconds", "trpo_max_kl", "trpo_cg_steps")
+        for name in names:
             _check(getattr(self, name) > 0, name, "> 0", getattr(self, name))
+        _check(
+            0 < self.trpo_fisher_share <= 1,
+            "trpo_fisher_share",
+            "a number in (0, 1]",
+            self.trpo_fisher_share,
+        )
         _check(0 <= self.ema_decay < 1, "ema_decay", "a number in [0, 1)", self.ema_decay)
 
     def _check_combinations(self) -> None:
@@ -547,6 +572,16 @@ class PPO:
             raise UserError(f"klpen_target: is for loss = klpen, got loss = {self.loss}")
         if self.value_from is not None and self.value != "separate":
             raise UserError(f"value_from: is for value = separate, got value = {self.value}")
+        if self.loss == "trpo" and self.value == "shared":
+            raise UserError(
+                "value: with loss trpo a head on the policy's trunk would move the policy out of "
+                "its trust region; set value to separate or none"
+            )
+        if self.loss == "trpo" and self.ptx_coef > 0:
+            raise UserError(
+                "ptx_coef: loss trpo measures its step on answers, which say nothing of how far "
+                "web text may pull; set ptx_coef to 0, or loss to clip or klpen"
+            )
         if self.ptx_coef > 0 and self.pretraining is None:
             raise UserError("pretraining: ptx_coef > 0 needs web text; give --pretraining FILE")
         ptx_per_minibatch = self.ptx_examples_per_episode * self.episodes_per_minibatch

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from trivium.maths import (
+    categorical_fisher_product,
     categorical_kl,
     conjugate_gradient,
     fisher_vector_product,
     flatten,
+    gauss_newton_product,
     trust_region_step,
 )
 
@@ -54,6 +56,35 @@ def test_fisher_vector_product_of_a_softmax():
     expected = (torch.diag(p) - torch.outer(p, p)) @ vector + 0.1 * vector
     got = fisher_vector_product(kl, [logits], damping=0.1)(vector)
     torch.testing.assert_close(got, expected)
+
+
+def test_fisher_information_of_logits_row_by_row():
+    logits, change = torch.randn(2, 4, 3), torch.randn(2, 4, 3)
+    got = categorical_fisher_product(logits, change)
+    for row, u, found in zip(logits.view(-1, 3), change.view(-1, 3), got.view(-1, 3), strict=True):
+        p = row.softmax(0)
+        torch.testing.assert_close(found, (torch.diag(p) - torch.outer(p, p)) @ u)
+
+
+def test_gauss_newton_is_the_sum_of_squared_scores_and_the_second_derivative_of_the_kl():
+    """F = sum over states of E[grad log pi grad log pi^T], built; and once more as a Hessian."""
+    generator = torch.Generator().manual_seed(1)
+    states = torch.randn(4, 2, generator=generator, dtype=torch.float64)
+    weights = torch.randn(11, generator=generator, dtype=torch.float64)
+    vector = torch.randn(11, generator=generator, dtype=torch.float64)
+
+    def logits_of(flat: torch.Tensor) -> torch.Tensor:
+        return (states @ flat[:4].view(2, 2)).tanh() @ flat[4:10].view(2, 3) * flat[10]
+
+    scores = torch.autograd.functional.jacobian(lambda w: logits_of(w).log_softmax(-1), weights)
+    p = logits_of(weights).softmax(-1)
+    matrix = torch.einsum("sa,sai,saj->ij", p, scores, scores)
+    got = gauss_newton_product(logits_of, weights, vector)
+    torch.testing.assert_close(got, matrix @ vector)
+
+    leaf = weights.clone().requires_grad_()
+    kl = categorical_kl(logits_of(weights), logits_of(leaf)).sum()
+    torch.testing.assert_close(got, fisher_vector_product(kl, [leaf], damping=0.0)(vector))
 
 
 def test_a_trust_region_step_reaches_the_edge_of_the_quadratic_model():

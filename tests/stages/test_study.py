@@ -118,9 +118,7 @@ def test_every_estimator_is_another_one_on_the_same_budget(tiny):
 
 
 def test_means_and_ranges_by_hand():
-    whole = dict.fromkeys(
-        (*study_report.EVALUATED, "win_rate", "approx_kl_max", "ppo_seconds"), 1.0
-    )
+    whole = dict.fromkeys((*study_report.EVALUATED, *study_report.TRAINED), 1.0)
     found = study_report.mean([whole, whole | {"gold_mean": 2.0, "cloze_accuracy": None}])
     assert (found["gold_mean"], found["gold_mean_range"]) == (1.5, [1.0, 2.0])
     assert found["cloze_accuracy"] is None

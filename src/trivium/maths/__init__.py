@@ -36,10 +36,13 @@ from trivium.maths.ranking import ranking_loss, untied_pairs
 from trivium.maths.schedules import cosine_to, warmup_then_constant
 from trivium.maths.statistics import RunningMoments, ema_update_, merge_moments, update_moments
 from trivium.maths.trust_region import (
+    categorical_fisher_product,
     categorical_kl,
     conjugate_gradient,
     fisher_vector_product,
     flatten,
+    gauss_newton_product,
+    tangent,
     trust_region_step,
 )
 
@@ -51,6 +54,7 @@ __all__ = [
     "batch_mean_advantages",
     "bootstrap_rewards",
     "broadcast_to_tokens",
+    "categorical_fisher_product",
     "categorical_kl",
     "conjugate_gradient",
     "cosine_to",
@@ -61,6 +65,7 @@ __all__ = [
     "fisher_vector_product",
     "flatten",
     "gae",
+    "gauss_newton_product",
     "gradient_noise",
     "grpo_advantages",
     "importance_weights",
@@ -79,6 +84,7 @@ __all__ = [
     "rewards_to_go",
     "rloo_advantages",
     "shape_rewards",
+    "tangent",
     "token_logprobs",
     "total_rewards",
     "trust_region_step",

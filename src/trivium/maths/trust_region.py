@@ -3,11 +3,13 @@
 Legend: N parameters, as one flat vector; B rows of A logits.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd import forward_ad
 
 Vector = Float[Tensor, " N"]
 
@@ -53,6 +55,57 @@ def fisher_vector_product(
         return flatten(bent).detach() + damping * vector
 
     return product
+
+
+def categorical_fisher_product(
+    logits: Float[Tensor, "*shape A"], change: Float[Tensor, "*shape A"]
+) -> Float[Tensor, "*shape A"]:
+    r"""The Fisher information of softmax logits, times a change of the logits.
+
+        (diag(p) - p p^T) u = p (u - sum_a p_a u_a)
+
+    Args:
+        logits: of the policy.
+        change: u.
+    """
+    p = logits.softmax(-1)
+    return p * (change - (p * change).sum(-1, keepdim=True))
+
+
+def gauss_newton_product(
+    logits_of: Callable[[Vector], Float[Tensor, "*shape A"]], weights: Vector, vector: Vector
+) -> Vector:
+    r"""F v, summed over the states whose logits are given, without second derivatives.
+
+        F v = J^T (diag(p) - p p^T) J v,   J = d logits / d weights
+
+    What `fisher_vector_product` says of the sum of the KL, at new = old; here v is carried forward
+    and back once, so that nothing has to be differentiated twice and no graph is kept.
+
+    Args:
+        logits_of: the policy's logits as a function of its weights.
+        weights: where, (N,).
+        vector: v, (N,).
+
+    Source: Martens 2020, "New insights and perspectives on the natural gradient method",
+    arXiv:1412.1193, section 9.
+    """
+    change = tangent(logits_of, weights, vector)
+    leaf = weights.detach().requires_grad_()
+    logits = logits_of(leaf)
+    bent = categorical_fisher_product(logits.detach(), change)
+    return torch.autograd.grad(logits, leaf, bent)[0]
+
+
+def tangent(
+    logits_of: Callable[[Vector], Float[Tensor, "*shape A"]], weights: Vector, vector: Vector
+) -> Float[Tensor, "*shape A"]:
+    """J v: how fast the logits change when the weights move along ``vector``; one pass forward."""
+    with warnings.catch_warnings(), forward_ad.dual_level(), torch.no_grad():
+        # The first time, torch compiles decompositions of its own in a way that it warns of.
+        warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
+        logits = logits_of(forward_ad.make_dual(weights.detach(), vector))
+        return forward_ad.unpack_dual(logits).tangent
 
 
 def conjugate_gradient(

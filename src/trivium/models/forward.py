@@ -67,6 +67,19 @@ def response_logprobs(
     return logprobs, torch.cat(parts)
 
 
+def response_logits(
+    model: PreTrainedModel, sequences: Sequences, compute: Compute, *, temperature: float
+) -> Float[Tensor, "R V"]:
+    """The logits that each response token was drawn with, fp32: the whole law of each state.
+
+    Made at once: V numbers a token, so the caller passes few sequences.
+    """
+    hidden = hidden_states(model, sequences, compute)
+    positions = sequences.predicted().to(compute.device)
+    with compute.autocast():
+        return _unembedding(model)(hidden[positions - 1]).float() / temperature
+
+
 def token_losses(
     model: PreTrainedModel, sequences: Sequences, compute: Compute, *, prompts_too: bool = False
 ) -> Float[Tensor, " R"]:

@@ -169,6 +169,22 @@ METRICS: dict[str, Metric] = {
         "Largest deviation of the importance ratio from 1 in the first minibatch.",
         "below 0.0001 in float32, 0.01 in bfloat16; else two laws are in use",
     ),
+    "policy/trpo_backtracks": Metric(
+        "halvings",
+        "How often the step was halved; one more than trpo_backtracks: no step was made (trpo).",
+        "0 to 3; more: raise trpo_damping or lower trpo_max_kl",
+    ),
+    "policy/trpo_gain": Metric(
+        "-",
+        "What the step adds to the surrogate, mean of ratio times advantage (loss = trpo).",
+        "above 0; 0 when no step was made",
+    ),
+    "policy/trpo_kl": Metric(
+        "nats per token",
+        "KL of the old from the new policy on the step's answers, over the whole vocabulary "
+        "(loss = trpo).",
+        "at most trpo_max_kl",
+    ),
     "pretrain/grad_norm": Metric(
         "-",
         "Gradient norm before clipping.",

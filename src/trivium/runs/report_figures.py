@@ -133,6 +133,12 @@ PANELS: dict[str, tuple[Panel, ...]] = {
             percent=True,
         ),
         Panel(
+            title="Length of TRPO's steps",
+            caption="KL of the old from the new policy; at most trpo_max_kl; 0: no step.",
+            unit="nats per token",
+            curves=(("policy/trpo_kl", "policy"),),
+        ),
+        Panel(
             title="Explained variance of the value function",
             caption="1 means that the value function foresees the return; "
             "0, no better than a constant.",

@@ -296,7 +296,7 @@ def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def forecast(
+def forecast(  # noqa: PLR0913 - a stage in numbers
     updates: int,
     episodes: int,
     works: Sequence[Work],

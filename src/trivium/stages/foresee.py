@@ -20,6 +20,7 @@ from trivium import cost
 from trivium.config import PPO, SFT, Collect, Evaluate, Pretrain, Reward, StageConfig
 from trivium.models import Policy, RewardModel, compute_for
 from trivium.models.load import load_blank
+from trivium.models.shape import shape_of
 from trivium.rewards.spec import is_function, parse_rewards
 from trivium.stages import collect, evaluate, ppo_setup, pretrain, reward, sft
 from trivium.stages.forecast import (
@@ -202,7 +203,9 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
     acting += [scoring_work(judge, a_round, times_over=cfg.num_steps) for judge in judges]
     learning = _learning(cfg, policy, critic, own, rows)
     works = [*acting, *learning]
-    updates = cfg.num_steps * cfg.inner_epochs * cfg.episodes_per_step // cfg.episodes_per_minibatch
+    updates = (
+        cfg.num_steps * ppo_setup.work_of_step(cfg, cfg.episodes_per_step)["optimizer_updates"]
+    )
     size = learned_parameters(policy.model, cfg.lora)
     # Policy and critic are held together until their backward.
     activations = sum(kept(w) for w in learning if w.kind == "learn")
@@ -228,7 +231,7 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
         frozen=[policy.model, *judges, *_held_besides(cfg, policy, own)],
         lora=cfg.lora,
         activations=activations,
-        update=4 * size if data.stream is not None else 0,
+        update=_update_bytes(cfg, policy.model, learning[0].largest.predicted),
         past=past_bytes(policy, cfg.sampling, max(map(len, prompts)), cfg.episodes_per_step),
     )
 
@@ -241,7 +244,10 @@ def _learning(
     rows: Sequences,
 ) -> list[Work]:
     """Reference, policy and critic read all episodes; policy and critic learn from them."""
-    at_once = cfg.episodes_per_backward
+    at_once, rounds = cfg.episodes_per_backward, float(cfg.inner_epochs)
+    if cfg.loss == "trpo":
+        # The gradient; a product is a pass forward with a tangent and one with a gradient.
+        rounds = 1 + 2 * (cfg.trpo_cg_steps + 1) * cfg.trpo_fisher_share
     passes = len(rows) / at_once
     batch, largest = typical_rows(rows, at_once), large_rows(rows, at_once)
     alone, valued = of_sequences(rows), of_sequences(rows, predicted=False)
@@ -250,14 +256,16 @@ def _learning(
         work(
             "learn",
             policy.model,
-            passes * cfg.inner_epochs,
-            times(alone, cfg.inner_epochs),
+            passes * rounds,
+            times(alone, rounds),
             batch,
             largest=of_sequences(largest),
         ),
     ]
     if compute_for(cfg.compute_dtype).dtype is not torch.float32:
         works.append(work("read", policy.model, passes, alone, batch))  # see `evaluate_tokens`
+    if cfg.loss == "trpo":  # a step of the line search reads twice, and the first mostly does
+        works.append(work("read", policy.model, 2 * passes, times(alone, 2), batch))
     if critic is not None:
         works.append(work("read", critic, passes, valued, batch))
     works += [
@@ -281,6 +289,17 @@ def _held_besides(
     if cfg.lora.rank:  # the average is as small as an adapter
         return own if cfg.value_from is not None else []
     return [policy.model] if cfg.save_weights == "ema" else []
+
+
+def _update_bytes(cfg: PPO, model: PreTrainedModel, rows: int) -> int:
+    """Bytes that an update of the policy holds besides weights, gradients and moments."""
+    size = learned_parameters(model, cfg.lora)
+    if cfg.loss == "trpo":
+        # Weights, gradient, solution, residual, direction and product as vectors, in the place of
+        # two moments; logits, their tangent, and what Fisher makes of them.
+        return 4 * (4 * size + 4 * rows * shape_of(model).vocabulary)
+    # A copy of the gradient tells pretraining's part from PPO's.
+    return 4 * size if cfg.ptx_coef > 0 else 0
 
 
 def _critic(cfg: PPO, policy: Policy, judges: Sequence[PreTrainedModel]) -> PreTrainedModel | None:

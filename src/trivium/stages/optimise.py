@@ -71,27 +71,44 @@ def update(
     """
     norms = [float(clip_grad_norm_(one.parameters(), max_grad_norm)) for one in learners]
     for learner, norm in zip(learners, norms, strict=True):
-        if not math.isfinite(norm):
-            where = run.keep_batch(
-                step,
-                {
-                    "tokens": batch.tokens,
-                    "lengths": batch.lengths,
-                    "prompt_lengths": batch.prompt_lengths,
-                },
-                note=f"gradient norm of the {learner.name} is not finite",
-            )
-            raise UserError(
-                f"step {step}: the gradient norm of the {learner.name} is {norm}; this update was "
-                f"not made, to no weight; its batch is kept in {where}; lower the learning rate "
-                f"or use compute_dtype float32, then start again"
-            )
+        check_finite(norm, learner.name, run=run, step=step, batch=batch)
     for learner in learners:
         for group in learner.optimizer.param_groups:
             group["lr"] = learner.lr
         learner.optimizer.step()
         learner.optimizer.zero_grad(set_to_none=True)
     return norms
+
+
+def check_finite(norm: float, name: str, *, run: Run, step: int, batch: Sequences) -> None:
+    """Stop before an update that would spoil the weights.
+
+    Args:
+        norm: of the gradient.
+        name: what it is the gradient of, in the message.
+        run: keeps the batch.
+        step: where this happened.
+        batch: what was learned from.
+
+    Raises:
+        UserError: the norm is not finite.
+    """
+    if math.isfinite(norm):
+        return
+    where = run.keep_batch(
+        step,
+        {
+            "tokens": batch.tokens,
+            "lengths": batch.lengths,
+            "prompt_lengths": batch.prompt_lengths,
+        },
+        note=f"gradient norm of the {name} is not finite",
+    )
+    raise UserError(
+        f"step {step}: the gradient norm of the {name} is {norm}; this update was "
+        f"not made, to no weight; its batch is kept in {where}; lower the learning rate "
+        f"or use compute_dtype float32, then start again"
+    )
 
 
 def snapshot_gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:

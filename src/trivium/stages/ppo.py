@@ -19,14 +19,21 @@ from trivium.stages import preflight
 from trivium.stages.artifacts import write_policy
 from trivium.stages.lineage import run_of
 from trivium.stages.ppo_experience import Experience, act, judge
-from trivium.stages.ppo_learn import Optimizers, learn, ptx_examples
+from trivium.stages.ppo_learn import Optimizers, learn
 from trivium.stages.ppo_models import (
     Networks,
     averaged_policy,
     load_networks,
 )
 from trivium.stages.ppo_report import figures, heldout_metrics, sample_rows, step_metrics
-from trivium.stages.ppo_setup import Data, load_data, make_optimizers, measure_scale, plan
+from trivium.stages.ppo_setup import (
+    Data,
+    load_data,
+    make_optimizers,
+    measure_scale,
+    plan,
+    work_of_step,
+)
 from trivium.stages.ppo_state import Progress, restore, save
 from trivium.stages.rows import Prompts, epoch_order
 
@@ -77,7 +84,7 @@ def train(cfg: PPO, run: Run, compute: Compute) -> None:
             check_step_zero(experience, compute)
         judged = time.monotonic()
 
-        # Learn: one optimizer step per minibatch, pretraining gradients mixed in
+        # Learn: one optimizer step per minibatch, pretraining gradients mixed in; or TRPO's step
         metrics = learn(
             cfg,
             networks,
@@ -130,9 +137,7 @@ def begin(
             kl_coef=cfg.kl_coef,
             klpen_coef=cfg.klpen_coef,
             scale=measure_scale(cfg, networks, data.prompts, compute),
-            done=dict.fromkeys(
-                ("steps", "episodes", "optimizer_updates", "pretraining_examples"), 0
-            ),
+            done=dict.fromkeys(work_of_step(cfg, cfg.episodes_per_step), 0),
             kept={},
         )
     return restore(run.checkpoint, data, optimizers, generator)
@@ -152,6 +157,7 @@ def advance(
 ) -> Progress:
     """Counters and controllers after a step."""
     num_episodes = len(experience.episodes)
+    work = work_of_step(cfg, num_episodes)
     kl_coef, klpen_coef = progress.kl_coef, progress.klpen_coef
     if cfg.kl_target_nats_per_response is not None:
         kl_coef = maths.adaptive_kl_coef(
@@ -165,21 +171,13 @@ def advance(
         klpen_coef = maths.adaptive_klpen_coef(
             klpen_coef, metrics["policy/kl_after"], cfg.klpen_target
         )
-    updates = cfg.inner_epochs * (num_episodes // cfg.episodes_per_minibatch)
-    done = progress.done
-    examples = updates * ptx_examples(cfg) if cfg.ptx_coef > 0 else 0
     return replace(
         progress,
         step=progress.step + 1,
         prompts_taken=progress.prompts_taken + num_episodes // cfg.samples_per_prompt,
         kl_coef=kl_coef,
         klpen_coef=klpen_coef,
-        done={
-            "steps": done["steps"] + 1,
-            "episodes": done["episodes"] + num_episodes,
-            "optimizer_updates": done["optimizer_updates"] + updates,
-            "pretraining_examples": done["pretraining_examples"] + examples,
-        },
+        done={name: progress.done[name] + n for name, n in work.items()},
         kept=figures(progress.kept, experience, metrics),
     )
 

@@ -97,22 +97,30 @@ def make_optimizers(cfg: PPO, networks: Networks) -> Optimizers:
     )
 
 
+def work_of_step(cfg: PPO, num_episodes: int) -> dict[str, int]:
+    """What a step of so many episodes does. With TRPO the optimizer's updates are the critic's."""
+    updates = cfg.inner_epochs * (num_episodes // cfg.episodes_per_minibatch)
+    if cfg.loss == "trpo" and cfg.value == "none":
+        updates = 0
+    work = {
+        "steps": 1,
+        "episodes": num_episodes,
+        "optimizer_updates": updates,
+        "pretraining_examples": updates * ptx_examples(cfg) if cfg.ptx_coef > 0 else 0,
+    }
+    return work | ({"trust_region_steps": 1} if cfg.loss == "trpo" else {})
+
+
 def plan(cfg: PPO, networks: Networks) -> dict[str, int]:
     """What will be done, in numbers; `run.executed` must give the same at the end."""
-    updates = (
-        cfg.num_steps * cfg.inner_epochs * (cfg.episodes_per_step // cfg.episodes_per_minibatch)
-    )
     models: list[nn.Module] = [networks.policy.model, networks.reference.model]
     models += [judge.model for judge in networks.judge.models.values()]
     learned = trained(networks.policy.model)
     if networks.critic is not None:
         models += [networks.critic.trunk, networks.critic.head]
         learned += networks.critic.parameters()
-    return {
-        "steps": cfg.num_steps,
-        "episodes": cfg.num_steps * cfg.episodes_per_step,
-        "optimizer_updates": updates,
-        "pretraining_examples": updates * ptx_examples(cfg) if cfg.ptx_coef > 0 else 0,
+    step = work_of_step(cfg, cfg.episodes_per_step)
+    return {name: cfg.num_steps * count for name, count in step.items()} | {
         "response_tokens_at_most": (
             cfg.num_steps * cfg.episodes_per_step * cfg.sampling.max_response_tokens
         ),

@@ -42,6 +42,7 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
     "grpo": {"estimator": "grpo", **SIBLINGS},
     "ppo-clip": {"estimator": "gae", "loss": "clip"},
     "ppo-kl": {"estimator": "gae", "loss": "klpen"},
+    "trpo": {"estimator": "gae", "loss": "trpo"},
 }
 """Values of the knob `estimator`: how credit is assigned, and the loss, as fields of `config.PPO`.
 

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ EVALUATED = (
 )
 """Figures of a model that are read from an evaluation; None where it did not measure one."""
 
+TRAINED = ("win_rate", "kl_jump_max", "step_seconds", "ppo_seconds")
+"""Figures of a trial besides. A step's seconds are the median: others may use the machine too."""
+
 Figures = dict[str, Any]
 COLUMNS = {
     "reward_mean": "reward",
@@ -33,8 +37,8 @@ COLUMNS = {
     "response_tokens": "tokens",
     "pretraining_loss": "text loss",
     "cloze_accuracy": "cloze",
-    "approx_kl_max": "largest step, nats",
-    "ppo_seconds": "seconds",
+    "kl_jump_max": "largest jump, nats",
+    "step_seconds": "seconds a step",
 }
 """Figure and how the table calls it."""
 
@@ -43,7 +47,7 @@ def read(folder: Path, *, seed: int) -> Figures:
     """The figures of a finished trial."""
     ppo, evaluation = read_stage(folder / "ppo"), read_stage(folder / "evaluate")
     found = evaluation.summary["models"][STUDIED]
-    moves = [number(row, "policy/approx_kl") for row in ppo.metrics]
+    kl = [number(row, "objective/kl_nats") for row in ppo.metrics]
     return {
         "seed": seed,
         **{name: number(found, name) for name in EVALUATED},
@@ -51,10 +55,20 @@ def read(folder: Path, *, seed: int) -> Figures:
         "win_rate_low": number(found, "win_rate_vs_sft", "low"),
         "win_rate_high": number(found, "win_rate_vs_sft", "high"),
         "win_rate_by": found["win_rate_by"],
-        "approx_kl_max": max((move for move in moves if move is not None), default=None),
+        "kl_jump_max": largest_jump([nats for nats in kl if nats is not None]),
+        "step_seconds": statistics.median(row["seconds/step"] for row in ppo.metrics),
         "ppo_seconds": ppo.summary["seconds"],
         "seconds": ppo.summary["seconds"] + evaluation.summary["seconds"],
     }
+
+
+def largest_jump(values: Sequence[float]) -> float | None:
+    """The most that a series rises from one step to the next; None for fewer than two.
+
+    Of the KL to the SFT model on each step's fresh answers: what an update did to whole answers,
+    told in the same way whatever the estimator and the loss.
+    """
+    return max((now - was for was, now in pairwise(values)), default=None)
 
 
 def baseline(folder: Path) -> Figures:
@@ -67,7 +81,7 @@ def baseline(folder: Path) -> Figures:
 def mean(runs: Sequence[Figures]) -> Figures:
     """Mean of each figure over the seeds, and its range; None where a seed lacks it."""
     means: Figures = {}
-    for name in (*EVALUATED, "win_rate", "approx_kl_max", "ppo_seconds"):
+    for name in (*EVALUATED, *TRAINED):
         known = [one[name] for one in runs if one[name] is not None]
         whole = len(known) == len(runs)
         means[name] = statistics.fmean(known) if whole else None
