@@ -51,7 +51,7 @@ def test_what_is_looked_for_in_each_kind_of_row():
 texts = st.lists(st.lists(st.sampled_from("abc"), max_size=9).map(" ".join), max_size=6)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rows=texts, pages=texts)
 def test_every_quotation_is_found_and_no_other(rows: list[str], pages: list[str]):
     def quotes(page: str, row: str) -> bool:  # the definition, place by place

@@ -8,6 +8,8 @@ import pytest
 from trivium.miniature import gold, world
 from trivium.miniature.world import World
 
+pytestmark = pytest.mark.xdist_group("world")  # one worker builds it for all
+
 
 @pytest.fixture(scope="module")
 def small() -> World:
