@@ -1,17 +1,19 @@
 """`trivium plan` against a finished run: what it counts is what was done."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from trivium import cli, cost
 from trivium.cost import Reading
 from trivium.models import compute_for
 from trivium.models.shape import shape_of
 from trivium.runs import recipes
-from trivium.stages import planning, timing
+from trivium.stages import outlook, planning, timing
 from trivium.stages.forecast import Forecast, Memory, large, typical
 
 pytestmark = pytest.mark.xdist_group("tiny")
@@ -155,3 +157,34 @@ def test_what_does_not_fit_is_one_line(words, said, capsys):
     told = capsys.readouterr().err
     assert said in told
     assert told.count("\n") == 1
+
+
+def test_what_was_planned_stands_beside_what_it_took(tmp_path):
+    recipe = recipes.load("tiny_cpu", out=tmp_path)
+    names = [entry.name for entry in recipe.stages]
+    plan = {name: {"seconds": 10.0, "peak_bytes": 2_000_000_000} for name in names}
+    (tmp_path / "plan.json").write_text(json.dumps({"stages": plan}))
+    for name in names[1:]:  # the first was never run
+        (tmp_path / name).mkdir()
+        summary = {"seconds": 7.0, "peak_bytes": 1_500_000_000}
+        (tmp_path / name / "summary.json").write_text(json.dumps(summary))
+    console = Console(width=100, record=True, file=io.StringIO())
+    outlook.compare(recipe, tmp_path, console)
+    text = console.export_text()
+    lines = [line.split() for line in text.splitlines()]
+    rows = {line[1]: [w for w in line if w != "│"] for line in lines if len(line) > 3}
+    assert rows["sft"] == ["sft", "10", "s", "7", "s", "2.00", "1.50"]
+    assert rows["pretrain"] == ["pretrain", "10", "s", "2.00"]
+    assert "1 min 10 s" in text
+    assert "42 s" in text
+
+
+def test_a_recipe_that_is_not_foreseen_says_so_and_is_run(tmp_path):
+    def load(folder: Path) -> recipes.Recipe:
+        return recipes.load("smollm2_cpu", out=folder, model="/nowhere", data="/nowhere")
+
+    console = Console(width=200, record=True, file=io.StringIO())
+    outlook.announce(load, tmp_path, console)
+    assert "no forecast: /nowhere" in console.export_text()
+    assert not (tmp_path / "plan.json").exists()
+    outlook.compare(load(tmp_path), tmp_path, console)  # nothing was expected, nothing is said

@@ -49,27 +49,20 @@ def compare(recipe: Recipe, out: Path, console: Console) -> None:
     if not plan:
         return
     table = _table("planned and done", ("planned", "took", "memory planned, GB", "was"))
-    for entry in recipe.stages:
-        summary = read_summary(out / entry.name) or {}
-        expected = [number(plan, "stages", entry.name, key) for key in ("seconds", "peak_bytes")]
+    summaries = {entry.name: read_summary(out / entry.name) or {} for entry in recipe.stages}
+    for name, summary in summaries.items():
+        expected = [number(plan, "stages", name, key) for key in ("seconds", "peak_bytes")]
         was = [number(summary, key) for key in ("seconds", "peak_bytes")]
         table.add_row(
-            entry.name,
+            name,
             *(_or_blank(x, duration) for x in (expected[0], was[0])),
             *(_or_blank(x, _gigabytes) for x in (expected[1], was[1])),
         )
-    both = [_seconds(plan, "stages"), sum(_took(out / entry.name) for entry in recipe.stages)]
-    table.add_row("in all", *map(duration, both), "", "")
+    planned = at(plan, "stages")
+    whole = sum(number(planned, name, "seconds") or 0.0 for name in planned)
+    took = sum(number(one, "seconds") or 0.0 for one in summaries.values())
+    table.add_row("in all", duration(whole), duration(took), "", "")
     console.print(table, highlight=False)
-
-
-def _seconds(plan: dict[str, object], key: str) -> float:
-    stages = at(plan, key) or {}
-    return sum(number(stages, name, "seconds") or 0.0 for name in stages)
-
-
-def _took(folder: Path) -> float:
-    return number(read_summary(folder) or {}, "seconds") or 0.0
 
 
 def _or_blank(value: float | None, words: Callable[[float], str]) -> str:
