@@ -88,11 +88,13 @@ def fill(store: Store, count: int) -> None:
     for start in range(0, count, BATCH):
         with writing(store) as connection:
             rules = read_settings(connection)
+            made: list[adding.NewTask] = []
             for number in range(start, min(start + BATCH, count)):
                 asked = Message(role="user", content=f"Question {number}: {rng.choice(WORDS)}?")
                 prompt = Prompt(id=f"prompt-{number}", prompt=[asked])
                 texts = [adding.NewAnswer(text, model="model") for text in answers(rng)]
-                adding.add_task(connection, prompt, texts, rules)
+                made.append(adding.new_task(prompt, texts, rules))
+            adding.add_tasks(connection, made)
 
 
 def write_import(path: Path, megabytes: float) -> None:
