@@ -147,6 +147,9 @@ export function allowDragging(say) {
         if (rank !== rankOf(item)) setRank(item, rank, { say, focus: false });
         else settle();
         item.focus({ preventScroll: true });
+        // Sortable swallows the click that ends a drag. A moved card gets none, and the next one, on
+        // "Submit" maybe, would be swallowed in its place: so it gets this one.
+        setTimeout(() => document.body.click());
       },
     });
   }
