@@ -38,7 +38,7 @@ FOLDERS = ("argilla",)
 """Formats that are a folder, not a file."""
 SUFFIXES: dict[Format, str] = {"parquet": ".parquet", "labelstudio": ".json"}
 # Rows of one transaction, for which labelers wait: some milliseconds.
-_TASKS_AT_ONCE = 50
+_TASKS_AT_ONCE = 20
 _LABELS_AT_ONCE = 10
 RowT = TypeVar("RowT")
 _NEWER = labels.alias("newer")
