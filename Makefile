@@ -2,19 +2,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart test test-browser test-postgres test-load learn check fmt docs bench
-.PHONY: bench-peers bench-table bench-labeling clean
+.PHONY: setup quickstart test test-browser test-postgres test-load test-pii learn check fmt docs
+.PHONY: bench bench-peers bench-table bench-labeling clean
 
 # Two tests at a time, one thread each.
-test test-browser test-postgres test-load check: export OMP_NUM_THREADS := 1
+test test-browser test-postgres test-load test-pii check: export OMP_NUM_THREADS := 1
 
 setup: .venv/installed
 
 quickstart: setup ; $(BIN)/trivium quickstart
-test:       setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not learn and not browser and not postgres and not load"
+test:       setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not learn and not browser and not postgres and not load and not pii"
 test-browser: setup ; $(BIN)/python -m pytest -m browser tests/web
-test-postgres: setup .venv/postgres ; $(BIN)/python -m pytest -m "postgres and not load"
+test-postgres: setup .venv/postgres ; $(BIN)/python -m pytest -m "postgres and not load and not pii"
 test-load:  setup ; $(BIN)/python -m pytest -m "load and not postgres"
+test-pii:   setup .venv/pii ; $(BIN)/python -m pytest -m "pii and not postgres" tests/store
 learn:      setup ; $(BIN)/python -m pytest -m learn
 check:      setup
 	$(BIN)/ruff check .
@@ -51,4 +52,8 @@ clean: ; rm -rf .venv build dist .ruff_cache .hypothesis src/*.egg-info
 
 .venv/postgres: .venv/installed
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[postgres]'
+	touch $@
+
+.venv/pii: .venv/installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[pii]'
 	touch $@

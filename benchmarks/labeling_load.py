@@ -43,6 +43,7 @@ RESULTS = Path(__file__).parent / "results"
 THINK_SECONDS = (3.0, 9.0)
 TARGET_MS = {"next": 100.0, "submit": 150.0}
 BATCH = 1000
+JOURNAL, INCOMING = "labels.journal.jsonl", "candidates.jsonl"
 WORDS = (
     "sea",
     "rain",
@@ -88,11 +89,13 @@ def fill(store: Store, count: int) -> None:
     for start in range(0, count, BATCH):
         with writing(store) as connection:
             rules = read_settings(connection)
+            made: list[adding.NewTask] = []
             for number in range(start, min(start + BATCH, count)):
                 asked = Message(role="user", content=f"Question {number}: {rng.choice(WORDS)}?")
                 prompt = Prompt(id=f"prompt-{number}", prompt=[asked])
                 texts = [adding.NewAnswer(text, model="model") for text in answers(rng)]
-                adding.add_task(connection, prompt, texts, rules)
+                made.append(adding.new_task(prompt, texts, rules))
+            adding.add_tasks(connection, made)
 
 
 def write_import(path: Path, megabytes: float) -> None:
@@ -216,20 +219,25 @@ def machine() -> dict[str, Any]:
     }
 
 
-def measure(options: argparse.Namespace, db: str, folder: Path) -> dict[str, Any]:
-    """Fill a store, serve it, let people work, look for what they did."""
-    result: dict[str, Any] = {"database": db.partition(":")[0], **machine()}
-    journal = folder / "labels.journal.jsonl"
-    store = open_store(db, journal=journal)
+def prepare(options: argparse.Namespace, db: str, folder: Path) -> list[str]:
+    """Fill a store, write the file that is imported later, let people in; their cookies."""
+    store = open_store(db, journal=folder / JOURNAL)
     start = time.perf_counter()
     fill(store, options.tasks)
     cookies = [site_process.join(store, f"labeler-{n:03}") for n in range(options.labelers)]
     close_store(store)
+    write_import(folder / INCOMING, options.megabytes)
     print(f"{options.tasks} tasks put in, in {time.perf_counter() - start:.0f} s", flush=True)
+    return cookies
 
-    incoming = folder / "candidates.jsonl"
-    write_import(incoming, options.megabytes)
-    words = site_process.command("import", str(incoming), "--db", db, "--journal", str(journal))
+
+def measure(
+    options: argparse.Namespace, db: str, folder: Path, cookies: list[str]
+) -> dict[str, Any]:
+    """Serve the store, let people work, look for what they did."""
+    result: dict[str, Any] = {"database": db.partition(":")[0], **machine()}
+    journal, where = folder / JOURNAL, ["--db", db, "--journal", str(folder / JOURNAL)]
+    words = site_process.command("import", str(folder / INCOMING), *where)
     tally = Tally()
     site = site_process.start(db=db, journal=journal)
     try:
@@ -294,7 +302,7 @@ def main() -> int:
         sqlite = nullcontext(f"sqlite:///{folder / 'labels.db'}")
         try:
             with local_postgres.running() if options.postgres else sqlite as db:
-                result = measure(options, db, folder)
+                result = measure(options, db, folder, prepare(options, db, folder))
         except local_postgres.NoServer as error:
             print(error, file=sys.stderr)
             return 2

@@ -2,14 +2,18 @@
 
 The same prompt, or the same prompt with the same answers, is put in once, however often it comes:
 both carry a digest of what they say.
+
+Many are put in at once, with the same few statements as one, and all that can be worked out without
+the database is worked out before: others wait while a transaction writes.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, Insert, Select, Table, bindparam, insert, select
 
 from trivium.data import prompt_key, side
 from trivium.data.split import normalise
@@ -21,10 +25,6 @@ from trivium.store.settings import Settings
 Kind = Literal["rank", "demonstration"]
 KINDS: tuple[Kind, ...] = ("rank", "demonstration")
 # Built once: building a statement takes longer than running it.
-_KNOWN_PROMPT = select(prompts.c.id).where(prompts.c.digest == bindparam("digest"))
-_KNOWN_TASK = select(tasks.c.id).where(tasks.c.digest == bindparam("digest"))
-_NEW_PROMPT = insert(prompts).returning(prompts.c.id)
-_NEW_TASK = insert(tasks).returning(tasks.c.id)
 _NEW_ANSWERS = insert(answers)
 _WRITERS = select(people.c.alias, people.c.id).where(
     people.c.alias.in_(bindparam("models", expanding=True))
@@ -48,6 +48,34 @@ class Added(NamedTuple):
     new: bool
 
 
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """A task before it is put in: rows as they will be stored, but for their ids."""
+
+    prompt: Row
+    task: Row
+    answers: Sequence[NewAnswer]
+    """Empty where a demonstration is asked for."""
+
+
+class _Once(NamedTuple):
+    """Statements for a table whose rows are known by their digests."""
+
+    insert: Insert
+    ids: Select[tuple[str, int]]
+
+
+def _once(table: Table) -> _Once:
+    wanted = table.c.digest.in_(bindparam("digests", expanding=True))
+    return _Once(insert(table), select(table.c.digest, table.c.id).where(wanted))
+
+
+_PROMPTS, _TASKS = _once(prompts), _once(tasks)
+
+
 def add_prompt(
     connection: Connection,
     prompt: Prompt,
@@ -58,25 +86,17 @@ def add_prompt(
     now_ms: int | None = None,
 ) -> Added:
     """Store a prompt."""
-    digest = _digest(prompt.model_dump(exclude_none=True))
-    found = connection.execute(_KNOWN_PROMPT, {"digest": digest}).scalar()
-    if found is not None:
-        return Added(found, new=False)
-    row = {
-        "digest": digest,
-        "key": prompt.id,
-        "messages": dump_messages(prompt.prompt),
-        "author_id": prompt.author_id,
-        "org_id": prompt.org_id,
-        "source": prompt.source,
-        "text_hash": text_hash(prompt.prompt),
-        "prefix_hash": prefix_hash(prompt.prompt, rules.prefix_chars),
-        "side": side(prompt, salt=rules.split_salt, heldout_fraction=rules.heldout_fraction),
-        "taken_in": taken_in,
-        "pii": json.dumps(pii or {}, sort_keys=True),
-        "created_ms": clock.now(now_ms),
-    }
-    return Added(connection.execute(_NEW_PROMPT, row).scalar_one(), new=True)
+    row = _prompt_row(prompt, rules, clock.now(now_ms))
+    row |= {"taken_in": taken_in, "pii": json.dumps(pii or {}, sort_keys=True)}
+    known = _ids(connection, _PROMPTS, [row])
+    return Added(_put(connection, _PROMPTS, known, [row])[row["digest"]], new=not known)
+
+
+def add_prompts(connection: Connection, new: Sequence[Prompt], rules: Settings) -> int:
+    """Store prompts; how many were not there yet."""
+    rows = [_prompt_row(prompt, rules, clock.now()) for prompt in new]
+    known = _ids(connection, _PROMPTS, rows)
+    return len(_put(connection, _PROMPTS, known, rows)) - len(known)
 
 
 def add_task(
@@ -100,14 +120,24 @@ def add_task(
         priority: tasks of lower numbers come first.
         now_ms: the time.
     """
-    kind: Kind = "demonstration" if candidates is None else "rank"
-    digest = task_digest(prompt, candidates)
-    found = connection.execute(_KNOWN_TASK, {"digest": digest}).scalar()
-    if found is not None:
-        return Added(found, new=False)
+    made = new_task(prompt, candidates, rules, need=need, priority=priority, now_ms=now_ms)
+    return add_tasks(connection, [made])[0]
+
+
+def new_task(
+    prompt: Prompt,
+    candidates: Sequence[NewAnswer] | None,
+    rules: Settings,
+    *,
+    need: int | None = None,
+    priority: int = 0,
+    now_ms: int | None = None,
+) -> NewTask:
+    """A task for `add_tasks`; arguments as of `add_task`."""
+    at_ms = clock.now(now_ms)
+    digest = _task_digest(prompt, candidates)
     row = {
-        "kind": kind,
-        "prompt_id": add_prompt(connection, prompt, rules, now_ms=now_ms).id,
+        "kind": "demonstration" if candidates is None else "rank",
         "digest": digest,
         "status": "open",
         "need": _need(digest, rules) if need is None else need,
@@ -115,15 +145,66 @@ def add_task(
         "done": 0,
         "skips": 0,
         "priority": priority,
-        "created_ms": clock.now(now_ms),
+        "created_ms": at_ms,
     }
-    task_id = connection.execute(_NEW_TASK, row).scalar_one()
-    if candidates:
-        _add_answers(connection, task_id, candidates)
-    return Added(task_id, new=True)
+    return NewTask(prompt=_prompt_row(prompt, rules, at_ms), task=row, answers=candidates or ())
 
 
-def task_digest(prompt: Prompt, candidates: Sequence[NewAnswer] | None) -> str:
+def add_tasks(connection: Connection, new: Sequence[NewTask]) -> list[Added]:
+    """Store tasks, with their prompts and answers; of two that say the same the first."""
+    known = _ids(connection, _TASKS, [made.task for made in new])
+    fresh: dict[str, NewTask] = {}
+    for made in new:
+        if (digest := made.task["digest"]) not in known:
+            fresh.setdefault(digest, made)
+    asked = [made.prompt for made in fresh.values()]
+    prompt_ids = _put(connection, _PROMPTS, _ids(connection, _PROMPTS, asked), asked)
+    rows = [made.task | {"prompt_id": prompt_ids[made.prompt["digest"]]} for made in fresh.values()]
+    ids = _put(connection, _TASKS, known, rows)
+    _add_answers(connection, [(ids[digest], made.answers) for digest, made in fresh.items()])
+    done: list[Added] = []
+    for digest in (made.task["digest"] for made in new):
+        done.append(Added(ids[digest], new=fresh.pop(digest, None) is not None))
+    return done
+
+
+def _ids(connection: Connection, table: _Once, rows: Sequence[Row]) -> dict[str, int]:
+    """Ids by digest, of those rows that are there."""
+    if not rows:
+        return {}
+    found = connection.execute(table.ids, {"digests": [row["digest"] for row in rows]})
+    return {row.digest: row.id for row in found}
+
+
+def _put(
+    connection: Connection, table: _Once, known: dict[str, int], rows: Sequence[Row]
+) -> dict[str, int]:
+    """Ids by digest of all rows, of which those that aren't known are put in."""
+    new = {row["digest"]: row for row in rows if row["digest"] not in known}
+    if not new:
+        return known
+    connection.execute(table.insert, list(new.values()))
+    return known | _ids(connection, table, list(new.values()))
+
+
+def _prompt_row(prompt: Prompt, rules: Settings, at_ms: int) -> Row:
+    return {
+        "digest": _digest(prompt.model_dump(exclude_none=True)),
+        "key": prompt.id,
+        "messages": dump_messages(prompt.prompt),
+        "author_id": prompt.author_id,
+        "org_id": prompt.org_id,
+        "source": prompt.source,
+        "text_hash": text_hash(prompt.prompt),
+        "prefix_hash": prefix_hash(prompt.prompt, rules.prefix_chars),
+        "side": side(prompt, salt=rules.split_salt, heldout_fraction=rules.heldout_fraction),
+        "taken_in": False,
+        "pii": "{}",
+        "created_ms": at_ms,
+    }
+
+
+def _task_digest(prompt: Prompt, candidates: Sequence[NewAnswer] | None) -> str:
     """The same for the same prompt with the same answers, in whatever order they come."""
     found = None if candidates is None else sorted(map(json.dumps, candidates))
     return _digest([prompt.model_dump(exclude_none=True), found])
@@ -172,27 +253,23 @@ def _need(digest: str, rules: Settings) -> int:
     return rules.overlap_need if overlaps else 1
 
 
-def _add_answers(connection: Connection, task_id: int, candidates: Sequence[NewAnswer]) -> None:
-    models = {answer.model for answer in candidates if answer.model is not None}
-    writers: dict[str, int | None] = dict.fromkeys(models)
+def _add_answers(connection: Connection, sets: Iterable[tuple[int, Sequence[NewAnswer]]]) -> None:
+    """Store the answers of tasks. Who is called like a model wrote it: a labeler, who won't rank
+    their own.
+    """
+    rows = [
+        {"task_id": task_id, "place": place, **answer._asdict()}
+        for task_id, candidates in sets
+        for place, answer in enumerate(candidates)
+    ]
+    models = list({row["model"] for row in rows if row["model"] is not None})
+    writers: dict[str | None, int] = {}
     if models:
-        writers |= {
-            row.alias: row.id for row in connection.execute(_WRITERS, {"models": list(models)})
-        }
-    connection.execute(
-        _NEW_ANSWERS,
-        [
-            {
-                "task_id": task_id,
-                "place": place,
-                "key": answer.key,
-                "text": answer.text,
-                "model": answer.model,
-                "person_id": None if answer.model is None else writers[answer.model],
-            }
-            for place, answer in enumerate(candidates)
-        ],
-    )
+        found = connection.execute(_WRITERS, {"models": models})
+        writers = {row.alias: row.id for row in found}
+    if rows:
+        written = [row | {"person_id": writers.get(row["model"])} for row in rows]
+        connection.execute(_NEW_ANSWERS, written)
 
 
 def _digest(value: object) -> str:

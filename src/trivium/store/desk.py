@@ -14,20 +14,18 @@ from trivium.labels import Message, Question
 from trivium.labels.sheet import letter, merge_identical
 from trivium.store import clock, records
 from trivium.store.adding import Kind, load_messages
-from trivium.store.schema import AnyRow, assignments, drafts, labels, people, prompts, tasks
-from trivium.store.settings import read_question, read_settings
-
-_ASSIGNMENT = (
-    select(assignments, tasks.c.kind, prompts.c.key, prompts.c.messages, people.c.daily_cap)
-    .select_from(assignments)
-    .join(tasks, tasks.c.id == assignments.c.task_id)
-    .join(prompts, prompts.c.id == tasks.c.prompt_id)
-    .join(people, people.c.id == assignments.c.person_id)
-    .where(
-        assignments.c.id == bindparam("assignment"),
-        assignments.c.person_id == bindparam("person"),
-    )
+from trivium.store.schema import (
+    AnyRow,
+    assignments,
+    drafts,
+    labels,
+    people,
+    prompts,
+    questions,
+    tasks,
 )
+from trivium.store.settings import RULES, parsed_question, parsed_settings, read_question
+
 _DONE_TODAY = (
     select(func.count())
     .select_from(labels)
@@ -38,13 +36,34 @@ _DONE_TODAY = (
         ~labels.c.skipped,
     )
 )
+_LABEL = select(labels).where(labels.c.id == bindparam("label"))
 _NEWEST_LABEL = (
-    select(labels)
-    .where(labels.c.assignment_id == bindparam("assignment"))
-    .order_by(labels.c.id.desc())
-    .limit(1)
+    select(func.max(labels.c.id))
+    .where(labels.c.assignment_id == assignments.c.id)
+    .scalar_subquery()
 )
-_DRAFT = select(drafts).where(drafts.c.assignment_id == bindparam("assignment"))
+# One query for the page, because each query costs more than what it finds.
+_ASSIGNMENT = (
+    select(
+        assignments,
+        *(tasks.c.kind, prompts.c.key, prompts.c.messages, people.c.daily_cap),
+        *(drafts.c.body.label("draft"), drafts.c.sequence, drafts.c.saved_ms),
+        questions.c.body.label("question"),
+        _NEWEST_LABEL.label("newest_label"),
+        _DONE_TODAY.scalar_subquery().label("done_today"),
+        RULES.label("rules"),
+    )
+    .select_from(assignments)
+    .join(tasks, tasks.c.id == assignments.c.task_id)
+    .join(prompts, prompts.c.id == tasks.c.prompt_id)
+    .join(people, people.c.id == assignments.c.person_id)
+    .outerjoin(drafts, drafts.c.assignment_id == assignments.c.id)
+    .outerjoin(questions, questions.c.version == assignments.c.question_version)
+    .where(
+        assignments.c.id == bindparam("assignment"),
+        assignments.c.person_id == bindparam("person"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,25 +130,28 @@ def load_assignment(
 ) -> Assignment | None:
     """One's own assignment with everything that its page shows."""
     mine = {"assignment": assignment_id, "person": person_id}
-    row = connection.execute(_ASSIGNMENT, mine).one_or_none()
+    today = {"midnight": clock.start_of_day(at_ms)}
+    row = connection.execute(_ASSIGNMENT, {**mine, **today}).one_or_none()
     if row is None:
         return None
-    rules = read_settings(connection)
-    order = json.loads(row.answer_order)
+    cap = parsed_settings(row.rules).daily_cap if row.daily_cap is None else row.daily_cap
+    asked = read_question(connection) if row.question is None else parsed_question(row.question)
     return Assignment(
         id=row.id,
         task_id=row.task_id,
         kind=row.kind,
         prompt_id=row.key,
         prompt=tuple(load_messages(row.messages)),
-        answers=_shown(records.answers_of(connection, {row.task_id})[row.task_id], order),
+        answers=_shown(
+            records.answers_of_one(connection, row.task_id), json.loads(row.answer_order)
+        ),
         expires_ms=row.expires_ms,
         live=row.state == "live" and row.expires_ms >= at_ms,
-        draft=_draft(connection, row.id),
-        question=read_question(connection, row.question_version or None),
-        done_today=done_today(connection, person_id, at_ms),
-        daily_cap=rules.daily_cap if row.daily_cap is None else row.daily_cap,
-        label=newest_label(connection, row.id),
+        draft=_draft(row),
+        question=asked,
+        done_today=row.done_today,
+        daily_cap=cap,
+        label=_label(connection, row.newest_label),
     )
 
 
@@ -137,12 +159,6 @@ def shown_places(candidates: Sequence[AnyRow], order: Sequence[int]) -> list[lis
     """For each answer on the page, from A on, the places in the task that hold its text."""
     groups = merge_identical([candidates[place].text for place in order])
     return [[order[number] for number in group] for group in groups]
-
-
-def newest_label(connection: Connection, assignment_id: int) -> LabelInfo | None:
-    """The newest label made on an assignment."""
-    row = connection.execute(_NEWEST_LABEL, {"assignment": assignment_id}).one_or_none()
-    return None if row is None else label_info(row)
 
 
 def label_info(row: AnyRow) -> LabelInfo:
@@ -180,8 +196,13 @@ def _shown(candidates: Sequence[AnyRow], order: Sequence[int]) -> tuple[ShownAns
     )
 
 
-def _draft(connection: Connection, assignment_id: int) -> Draft | None:
-    row = connection.execute(_DRAFT, {"assignment": assignment_id}).one_or_none()
-    if row is None:
+def _draft(row: AnyRow) -> Draft | None:
+    if row.draft is None:
         return None
-    return Draft(body=json.loads(row.body), sequence=row.sequence, saved_ms=row.saved_ms)
+    return Draft(body=json.loads(row.draft), sequence=row.sequence, saved_ms=row.saved_ms)
+
+
+def _label(connection: Connection, label_id: int | None) -> LabelInfo | None:
+    if label_id is None:
+        return None
+    return label_info(connection.execute(_LABEL, {"label": label_id}).one())

@@ -10,6 +10,8 @@ from trivium.store import clock
 from trivium.store.database import Store, reading, writing
 from trivium.store.schema import events, people
 
+_NEW = insert(events)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -47,15 +49,14 @@ def remember_in(
     at_ms: int | None = None,
 ) -> None:
     """Add an event within a transaction: it is kept if the rest is."""
-    connection.execute(
-        insert(events).values(
-            at_ms=clock.now(at_ms),
-            person_id=by,
-            action=action,
-            task_id=task_id,
-            details=json.dumps(details or {}, ensure_ascii=False),
-        )
-    )
+    row = {
+        "at_ms": clock.now(at_ms),
+        "person_id": by,
+        "action": action,
+        "task_id": task_id,
+        "details": json.dumps(details or {}, ensure_ascii=False),
+    }
+    connection.execute(_NEW, row)
 
 
 def list_events(store: Store, *, limit: int = 100, before: int | None = None) -> list[Event]:

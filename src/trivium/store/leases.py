@@ -11,7 +11,7 @@ comes back finds both, if the task still needs somebody.
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from trivium.errors import UserError
 from trivium.labels.sheet import merge_identical
@@ -32,8 +33,17 @@ from trivium.store import clock
 from trivium.store.adding import KINDS, Kind
 from trivium.store.database import Store, reading, writing
 from trivium.store.desk import Assignment, done_today, load_assignment
-from trivium.store.schema import OPEN, AnyRow, answers, assignments, drafts, people, tasks
-from trivium.store.settings import Settings, read_settings, read_value
+from trivium.store.schema import (
+    OPEN,
+    AnyRow,
+    answers,
+    assignments,
+    drafts,
+    people,
+    questions,
+    tasks,
+)
+from trivium.store.settings import QUESTION, RULES, Settings, parsed_settings
 
 MOST_DRAFT = 1_000_000
 _SWEPT_AT_ONCE = 500
@@ -45,18 +55,23 @@ _HAD = exists().where(
     assignments.c.state != "expired",
 )
 _WROTE = exists().where(answers.c.task_id == tasks.c.id, answers.c.person_id == _PERSON)
+_EXPIRED = (
+    select(assignments.c.id)
+    .where(assignments.c.task_id == tasks.c.id, assignments.c.person_id == _PERSON)
+    .scalar_subquery()
+)
 _NEXT = (
-    select(tasks.c.id)
+    select(tasks.c.id, _EXPIRED.label("mine"))
     .where(tasks.c.kind == bindparam("kind"), text(OPEN), ~_HAD, ~_WROTE)
     .order_by(tasks.c.priority, tasks.c.id)
     .limit(1)
     .with_for_update(skip_locked=True)
 )
-"""The first task that needs this person: none they have had, none with an answer of theirs."""
+"""The first task that needs this person: none they have had, none with an answer of theirs; and
+their assignment of it, if one ran out."""
 _TAKE = update(tasks).where(tasks.c.id == bindparam("task")).values(taken=tasks.c.taken + 1)
-_MINE = select(assignments.c.id).where(
-    assignments.c.task_id == bindparam("task"), assignments.c.person_id == _PERSON
-)
+_RETAKE = _TAKE.where(tasks.c.status == "open", tasks.c.taken < tasks.c.need)
+_RELEASE = update(tasks).where(tasks.c.id == bindparam("task")).values(taken=tasks.c.taken - 1)
 _LIVE_LEASE = (
     select(assignments.c.id, tasks.c.kind)
     .join(tasks, tasks.c.id == assignments.c.task_id)
@@ -64,14 +79,54 @@ _LIVE_LEASE = (
     .order_by(assignments.c.id)
 )
 _OVERDUE = and_(text("state = 'live'"), assignments.c.expires_ms < bindparam("at_ms"))
-_ANY_OVERDUE = select(assignments.c.id).where(_OVERDUE).limit(1)
-_ALL_OVERDUE = (
+_SOME_OVERDUE = (
     select(assignments.c.id, assignments.c.task_id)
     .where(_OVERDUE)
     .order_by(assignments.c.id)
     .limit(_SWEPT_AT_ONCE)
     .with_for_update(skip_locked=True)
 )
+_ANY_OVERDUE = exists().where(_OVERDUE)
+_DESK = (
+    select(people, RULES.label("rules"), QUESTION.label("question"), _ANY_OVERDUE.label("overdue"))
+    .where(people.c.id == _PERSON)
+    .with_for_update(of=people)
+)
+"""A person with all that decides what they get, held: two requests of one person take turns."""
+_KIND = select(tasks.c.kind).where(tasks.c.id == assignments.c.task_id).scalar_subquery()
+_ASKED = (
+    select(questions.c.body)
+    .where(questions.c.version == assignments.c.question_version)
+    .scalar_subquery()
+)
+_LOCKED = (
+    select(
+        assignments,
+        _KIND.label("kind"),
+        _ASKED.label("question"),
+        RULES.label("rules"),
+    )
+    .where(assignments.c.id == bindparam("assignment"), assignments.c.person_id == _PERSON)
+    .with_for_update(of=assignments)
+)
+_TEXTS = (
+    select(answers.c.text).where(answers.c.task_id == bindparam("task")).order_by(answers.c.place)
+)
+_THIS = assignments.c.id == bindparam("assignment")
+_RENEW = update(assignments).where(_THIS).values(state="live", expires_ms=bindparam("until_ms"))
+_SET_STATE = update(assignments).where(_THIS).values(state=bindparam("now"))
+_LEASE = insert(assignments).returning(assignments.c.id)
+
+
+def _draft(insert_of: Callable[..., Any]) -> Any:
+    """A draft in place of an older one; no row where a later one is there already."""
+    new = insert_of(drafts)
+    columns = {name: new.excluded[name] for name in ("body", "sequence", "saved_ms")}
+    older = drafts.c.sequence <= new.excluded.sequence
+    return new.on_conflict_do_update(index_elements=["assignment_id"], set_=columns, where=older)
+
+
+_DRAFT = {"sqlite": _draft(sqlite.insert), "postgresql": _draft(postgresql.insert)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,24 +162,33 @@ def lease_next(
         UserError: the disk is full or the database stays busy.
     """
     at_ms = clock.now(now_ms)
-    sweep(store, now_ms=at_ms)
-    with writing(store) as connection:
-        rules = read_settings(connection)
-        person = _lock_person(connection, person_id)
-        if (mine := _live_lease(connection, person_id, kind)) is not None:
-            _renew(connection, mine, rules, at_ms)
-            found = mine
-        elif _reached_cap(connection, person, rules, at_ms):
-            return NoTask(reason="daily_cap")
-        else:
-            wanted: list[Kind] = _kinds_in_turn(rules) if kind is None else [kind]
-            leased = (_lease(connection, person_id, k, rules, at_ms) for k in wanted)
-            found = next((lease for lease in leased if lease is not None), None)
-        if found is None:
-            return NoTask(reason="empty")
+    found = lease_id(store, person_id, kind=kind, now_ms=at_ms)
+    if isinstance(found, NoTask):
+        return found
     assignment = find_assignment(store, person_id, found, now_ms=at_ms)
     assert assignment is not None
     return assignment
+
+
+def lease_id(
+    store: Store, person_id: int, *, kind: Kind | None = None, now_ms: int | None = None
+) -> int | NoTask:
+    """`lease_next`, without reading what is on the desk: the assignment's id alone."""
+    at_ms = clock.now(now_ms)
+    with writing(store) as connection:
+        person = _lock_person(connection, person_id, at_ms)
+        rules = parsed_settings(person.rules)
+        if person.overdue:
+            _sweep(connection, at_ms)
+        if (mine := _live_lease(connection, person_id, kind)) is not None:
+            _renew(connection, mine, rules, at_ms)
+            return mine
+        if _reached_cap(connection, person, rules, at_ms):
+            return NoTask(reason="daily_cap")
+        wanted: list[Kind] = _kinds_in_turn(rules) if kind is None else [kind]
+        leased = (_lease(connection, person, k, rules, at_ms) for k in wanted)
+        found = next((lease for lease in leased if lease is not None), None)
+    return NoTask(reason="empty") if found is None else found
 
 
 def find_assignment(
@@ -171,8 +235,10 @@ def save_draft(
         live = row.state == "live" or (row.state == "expired" and retake(connection, row.task_id))
         expires_ms = row.expires_ms
         if live:
-            expires_ms = _renew(connection, assignment_id, read_settings(connection), at_ms)
-        kept = _write_draft(connection, assignment_id, content, sequence, at_ms)
+            expires_ms = _renew(connection, assignment_id, parsed_settings(row.rules), at_ms)
+        written = {"body": content, "sequence": sequence, "saved_ms": at_ms}
+        draft = {"assignment_id": assignment_id, **written}
+        kept = connection.execute(_DRAFT[connection.dialect.name], draft).rowcount == 1
     return DraftSaved(saved_ms=at_ms, expires_ms=expires_ms, live=live, kept=kept)
 
 
@@ -196,43 +262,44 @@ def give_back_all(connection: Connection, person_id: int) -> None:
 
 def sweep(store: Store, *, now_ms: int | None = None) -> int:
     """Take back the leases that have run out; how many there were."""
-    at_ms = clock.now(now_ms)
-    with reading(store) as connection:
-        if connection.execute(_ANY_OVERDUE, {"at_ms": at_ms}).first() is None:
-            return 0
     with writing(store) as connection:
-        found = connection.execute(_ALL_OVERDUE, {"at_ms": at_ms}).all()
-        ids = [row.id for row in found]
-        connection.execute(
-            update(assignments).where(assignments.c.id.in_(ids)).values(state="expired")
-        )
-        _release(connection, [row.task_id for row in found])
-    return len(found)
+        return _sweep(connection, clock.now(now_ms))
 
 
 def lock_assignment(connection: Connection, person_id: int, assignment_id: int) -> AnyRow | None:
-    """One's own row of `assignments`, held until the transaction ends."""
-    mine = (assignments.c.id == assignment_id) & (assignments.c.person_id == person_id)
-    return connection.execute(select(assignments).where(mine).with_for_update()).one_or_none()
+    """One's own row of `assignments`, held until the transaction ends.
+
+    Besides its columns: `kind` of its task, `question` if it has one, and the `rules`. Nothing that
+    others may change: while PostgreSQL waits for the row, the rest of the query grows old.
+    """
+    mine = {"assignment": assignment_id, "person": person_id}
+    return connection.execute(_LOCKED, mine).one_or_none()
 
 
 def set_state(connection: Connection, assignment_id: int, state: str) -> None:
     """Write the state of an assignment."""
-    this = assignments.c.id == assignment_id
-    connection.execute(update(assignments).where(this).values(state=state))
+    connection.execute(_SET_STATE, {"assignment": assignment_id, "now": state})
 
 
 def retake(connection: Connection, task_id: int) -> bool:
     """Take a place of a task, if it has one left; whether it had."""
-    free = and_(tasks.c.id == task_id, tasks.c.status == "open", tasks.c.taken < tasks.c.need)
-    done = connection.execute(update(tasks).where(free).values(taken=tasks.c.taken + 1))
-    return done.rowcount == 1
+    return connection.execute(_RETAKE, {"task": task_id}).rowcount == 1
 
 
-def _lock_person(connection: Connection, person_id: int) -> AnyRow:
-    """The person's row, held: two requests of one person come one after the other."""
-    wanted = select(people).where(people.c.id == person_id).with_for_update()
-    person = connection.execute(wanted).one_or_none()
+def _sweep(connection: Connection, at_ms: int) -> int:
+    """`sweep` within a transaction. Nobody waits in a circle: of several that sweep at once each
+    skips what another holds, and places are given back in the order of the tasks.
+    """
+    found = connection.execute(_SOME_OVERDUE, {"at_ms": at_ms}).all()
+    ids = [row.id for row in found]
+    connection.execute(update(assignments).where(assignments.c.id.in_(ids)).values(state="expired"))
+    _release(connection, [row.task_id for row in found])
+    return len(found)
+
+
+def _lock_person(connection: Connection, person_id: int, at_ms: int) -> AnyRow:
+    """A row of `_DESK`."""
+    person = connection.execute(_DESK, {"person": person_id, "at_ms": at_ms}).one_or_none()
     if person is None or not person.active:
         raise UserError(f"person {person_id}: not active any more; ask the admin")
     return person
@@ -262,58 +329,41 @@ def _kinds_in_turn(rules: Settings) -> list[Kind]:
 
 
 def _lease(
-    connection: Connection, person_id: int, kind: Kind, rules: Settings, at_ms: int
+    connection: Connection, person: AnyRow, kind: Kind, rules: Settings, at_ms: int
 ) -> int | None:
     """Take a place of the first task that needs this person; its assignment's id."""
-    task_id = connection.execute(_NEXT, {"kind": kind, "person": person_id}).scalar()
-    if task_id is None:
+    task = connection.execute(_NEXT, {"kind": kind, "person": person.id}).one_or_none()
+    if task is None:
         return None
-    connection.execute(_TAKE, {"task": task_id})
-    expired = connection.execute(_MINE, {"task": task_id, "person": person_id}).scalar()
-    if expired is not None:
-        _renew(connection, expired, rules, at_ms)
-        return expired
-    row = insert(assignments).values(
-        task_id=task_id,
-        person_id=person_id,
-        state="live",
-        answer_order=json.dumps(_random_order(connection, task_id)),
-        question_version=read_value(connection, "question"),
-        leased_ms=at_ms,
-        expires_ms=at_ms + rules.lease_minutes * clock.MINUTE,
-    )
-    return connection.execute(row.returning(assignments.c.id)).scalar_one()
+    connection.execute(_TAKE, {"task": task.id})
+    if task.mine is not None:
+        _renew(connection, task.mine, rules, at_ms)
+        return task.mine
+    row = {
+        "task_id": task.id,
+        "person_id": person.id,
+        "state": "live",
+        "answer_order": json.dumps(_random_order(connection, task.id)),
+        "question_version": person.question,
+        "leased_ms": at_ms,
+        "expires_ms": at_ms + rules.lease_minutes * clock.MINUTE,
+    }
+    return connection.execute(_LEASE, row).scalar_one()
 
 
 def _random_order(connection: Connection, task_id: int) -> list[int]:
     """Places of the answers, shuffled; copies of a text stay together."""
-    rows = select(answers.c.text).where(answers.c.task_id == task_id).order_by(answers.c.place)
-    groups = merge_identical(list(connection.execute(rows).scalars()))
+    groups = merge_identical(list(connection.execute(_TEXTS, {"task": task_id}).scalars()))
     _DICE.shuffle(groups)
     return [place for group in groups for place in group]
 
 
 def _renew(connection: Connection, assignment_id: int, rules: Settings, at_ms: int) -> int:
     expires_ms = at_ms + rules.lease_minutes * clock.MINUTE
-    this = assignments.c.id == assignment_id
-    connection.execute(update(assignments).where(this).values(state="live", expires_ms=expires_ms))
+    connection.execute(_RENEW, {"assignment": assignment_id, "until_ms": expires_ms})
     return expires_ms
 
 
 def _release(connection: Connection, task_ids: Sequence[int]) -> None:
     for task_id in sorted(task_ids):  # in one order everywhere: nobody waits in a circle
-        this = tasks.c.id == task_id
-        connection.execute(update(tasks).where(this).values(taken=tasks.c.taken - 1))
-
-
-def _write_draft(
-    connection: Connection, assignment_id: int, content: str, sequence: int, at_ms: int
-) -> bool:
-    this = drafts.c.assignment_id == assignment_id
-    row = {"body": content, "sequence": sequence, "saved_ms": at_ms}
-    found = connection.execute(select(drafts.c.sequence).where(this)).scalar()
-    if found is None:
-        connection.execute(insert(drafts).values(assignment_id=assignment_id, **row))
-    elif found <= sequence:
-        connection.execute(update(drafts).where(this).values(row))
-    return found is None or found <= sequence
+        connection.execute(_RELEASE, {"task": task_id})

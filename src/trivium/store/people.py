@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from trivium.errors import UserError
@@ -20,6 +20,20 @@ from trivium.store.schema import AnyRow, invites, people, sessions
 
 LONGEST_NAME = 100
 _RENEWED_AFTER = 10 * clock.MINUTE
+_LIVE_SESSION = (
+    select(
+        people,
+        sessions.c.id.label("session_id"),
+        *(sessions.c.expires_ms, sessions.c.lifetime_ms),
+    )
+    .join(people, people.c.id == sessions.c.person_id)
+    .where(
+        sessions.c.token_hash == bindparam("token_hash"),
+        sessions.c.ended_ms.is_(None),
+        sessions.c.expires_ms > bindparam("at_ms"),
+        people.c.active,
+    )
+)
 
 
 class Role(StrEnum):
@@ -228,25 +242,20 @@ def find_session(store: Store, token: str, *, now_ms: int | None = None) -> Sess
     A session that is used lives on; that is written down every ten minutes at most.
     """
     at_ms = clock.now(now_ms)
+    wanted = {"token_hash": hashed(token), "at_ms": at_ms}
     with reading(store) as connection:
-        row = connection.execute(
-            select(sessions).where(
-                sessions.c.token_hash == hashed(token),
-                sessions.c.ended_ms.is_(None),
-                sessions.c.expires_ms > at_ms,
-            )
-        ).one_or_none()
-        person = None if row is None else _person(connection, row.person_id)
-    if row is None or person is None or not person.active:
+        row = connection.execute(_LIVE_SESSION, wanted).one_or_none()
+    if row is None:
         return None
     expires_ms = at_ms + row.lifetime_ms
     if expires_ms - row.expires_ms > _RENEWED_AFTER:
         with writing(store) as connection:
-            this = sessions.c.id == row.id
+            this = sessions.c.id == row.session_id
             connection.execute(update(sessions).where(this).values(expires_ms=expires_ms))
     else:
         expires_ms = row.expires_ms
-    return Session(id=row.id, person=person, expires_ms=expires_ms, csrf=hashed("csrf " + token))
+    csrf = hashed("csrf " + token)
+    return Session(id=row.session_id, person=_as_person(row), expires_ms=expires_ms, csrf=csrf)
 
 
 def end_session(store: Store, token: str, *, now_ms: int | None = None) -> None:

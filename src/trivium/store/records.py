@@ -17,7 +17,7 @@ from trivium.store.settings import Settings, read_settings
 _BATCH = 500
 _OLDER = labels.alias("older")
 # Statements that every request runs are built once: building one takes longer than running it.
-_ROWS = (
+_ALL = (
     select(
         labels,
         people.c.alias,
@@ -30,14 +30,16 @@ _ROWS = (
     .join(prompts, prompts.c.id == tasks.c.prompt_id)
     .outerjoin(people, people.c.id == labels.c.person_id)
     .outerjoin(_OLDER, _OLDER.c.id == labels.c.supersedes)
-    .where(labels.c.id > bindparam("after"))
-    .order_by(labels.c.id)
-    .limit(_BATCH)
 )
+_ROWS = _ALL.where(labels.c.id > bindparam("after")).order_by(labels.c.id).limit(_BATCH)
+_ROW = _ALL.where(labels.c.id == bindparam("label"))
 _ANSWERS = (
     select(answers)
     .where(answers.c.task_id.in_(bindparam("task_ids", expanding=True)))
     .order_by(answers.c.task_id, answers.c.place)
+)
+_ANSWERS_OF_ONE = (
+    select(answers).where(answers.c.task_id == bindparam("task")).order_by(answers.c.place)
 )
 _JUDGED = ("rank", "rating", "flags", "score", "clicked")
 _PLAIN = ("completion", "order", "note", "question_version", "lead_time_ms")
@@ -77,12 +79,24 @@ def lines_of(
         after = batch[-1].id
 
 
+def line_of(connection: Connection, label_id: int) -> tuple[LabelLine, int | None]:
+    """One stored label, and the id of the one that it corrects."""
+    row = connection.execute(_ROW, {"label": label_id}).one()
+    candidates = answers_of_one(connection, row.task_id) if row.kind == "rank" else ()
+    return _line(row, candidates), row.supersedes
+
+
 def answers_of(connection: Connection, task_ids: set[int]) -> dict[int, list[AnyRow]]:
     """Rows of `answers` by task, in their places; an empty list for any other task."""
     found: dict[int, list[AnyRow]] = defaultdict(list)
     for row in connection.execute(_ANSWERS, {"task_ids": list(task_ids)}):
         found[row.task_id].append(row)
     return found
+
+
+def answers_of_one(connection: Connection, task_id: int) -> Sequence[AnyRow]:
+    """Rows of `answers` of one task, in their places."""
+    return connection.execute(_ANSWERS_OF_ONE, {"task": task_id}).all()
 
 
 def _line(row: AnyRow, candidates: Sequence[AnyRow]) -> LabelLine:
@@ -154,7 +168,7 @@ def _insert_line(connection: Connection, line: LabelLine, rules: Settings) -> No
         candidates = [NewAnswer(a.text, a.id, a.model) for a in line.completions]
     task = add_task(connection, prompt, candidates, rules, need=0, now_ms=line.saved_ms)
     if candidates is not None and not task.new:
-        line = _in_places(line, answers_of(connection, {task.id})[task.id])
+        line = _in_places(line, answers_of_one(connection, task.id))
     person_id = None if line.labeler is None else person_of_alias(connection, line.labeler)
     older = _superseded(connection, line)
     had = older is not None and older.counted and not older.skipped

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from trivium.errors import UserError
 from trivium.labels import Question
@@ -23,6 +23,12 @@ from trivium.store.schema import settings as table
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
+_VALUE = select(table.c.value).where(table.c.name == bindparam("name"))
+# Every request needs the rules: as columns of a query that it makes anyway they cost nothing.
+RULES = select(table.c.value).where(table.c.name == "settings").scalar_subquery()
+"""The rules as a column of another query; `parsed_settings` reads it."""
+QUESTION = select(table.c.value).where(table.c.name == "question").scalar_subquery()
+"""The version of the current question, as a column of another query."""
 
 
 class Settings(BaseModel):
@@ -114,18 +120,18 @@ def changed_settings(now: Settings, path: Path) -> Settings:
 
 def read_settings(connection: Connection) -> Settings:
     """The rules, within a transaction."""
-    value = read_value(connection, "settings")
-    return Settings() if value is None else _parsed_settings(value)
+    return parsed_settings(read_value(connection, "settings"))
 
 
 @lru_cache(maxsize=8)
-def _parsed_settings(value: str) -> Settings:
-    return Settings.model_validate_json(value)
+def parsed_settings(value: str | None) -> Settings:
+    """The rules from stored text; None: nobody has changed any."""
+    return Settings() if value is None else Settings.model_validate_json(value)
 
 
 def read_value(connection: Connection, name: str) -> str | None:
     """A stored text; None if there is none."""
-    return connection.execute(select(table.c.value).where(table.c.name == name)).scalar()
+    return connection.execute(_VALUE, {"name": name}).scalar()
 
 
 def write_value(connection: Connection, name: str, value: str) -> None:
@@ -148,7 +154,7 @@ def question(store: Store, version: str) -> Question | None:
         body = connection.execute(
             select(questions.c.body).where(questions.c.version == version)
         ).scalar()
-    return None if body is None else _parsed_question(body)
+    return None if body is None else parsed_question(body)
 
 
 def save_question(store: Store, new: Question, *, by: int | None) -> None:
@@ -190,9 +196,10 @@ def read_question(connection: Connection, version: str | None = None) -> Questio
     """The question of a version that is known to exist; None: the current one."""
     wanted = read_value(connection, "question") if version is None else version
     rows = select(questions.c.body).where(questions.c.version == wanted)
-    return _parsed_question(connection.execute(rows).scalar_one())
+    return parsed_question(connection.execute(rows).scalar_one())
 
 
 @lru_cache(maxsize=32)
-def _parsed_question(body: str) -> Question:
+def parsed_question(body: str) -> Question:
+    """A question from stored text."""
     return Question.model_validate_json(body)

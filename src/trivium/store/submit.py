@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from trivium.errors import UserError
 from trivium.labels import DemonstrationSheet, LabelLine, RankingSheet, SkipSheet
@@ -36,9 +36,28 @@ from trivium.store.database import Store, reading, writing
 from trivium.store.desk import LabelInfo, label_info, shown_places
 from trivium.store.leases import lock_assignment, retake, set_state
 from trivium.store.schema import AnyRow, labels, tasks
-from trivium.store.settings import read_question, read_settings
+from trivium.store.settings import parsed_question, parsed_settings, read_question
 
 Body = dict[str, Any]
+_KNOWN = select(labels.c.id, labels.c.assignment_id).where(
+    labels.c.submission_id == bindparam("submission")
+)
+_OLDER = (
+    select(labels.c.id, labels.c.counted)
+    .where(labels.c.assignment_id == bindparam("assignment"))
+    .order_by(labels.c.id.desc())
+    .limit(1)
+)
+_NEW = insert(labels).returning(labels.c.id)
+_COUNT = (
+    update(tasks)
+    .where(tasks.c.id == bindparam("task"))
+    .values(
+        taken=tasks.c.taken + bindparam("places"),
+        done=tasks.c.done + bindparam("labels"),
+        skips=tasks.c.skips + bindparam("skipped"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,10 +175,21 @@ def _submit(
         if label_id is None:
             label_id = _save(connection, assignment, sheet, submission_id, at_ms)
     with reading(store) as connection:  # a label never changes, so others may write again by now
-        _, line = next(records.lines_of(connection, labels.c.id == label_id))
-        receipt = _receipt(connection, label_id, line, repeated)
+        line, superseded = records.line_of(connection, label_id)
     journal.append(store.journal, [line], since=0 if repeated else since)
-    return receipt
+    assert line.saved_ms is not None
+    return Receipt(
+        label_id=label_id,
+        submission_id=line.submission_id,
+        task_id=assignment.task_id,
+        kind=line.kind,
+        saved_ms=line.saved_ms,
+        late=line.late,
+        counted=line.counted,
+        repeated=repeated,
+        revises=superseded,
+        contradictions=_contradicting_letters(line),
+    )
 
 
 def _checked_id(submission_id: str) -> str:
@@ -171,9 +201,7 @@ def _checked_id(submission_id: str) -> str:
 
 def _known(connection: Connection, submission_id: str, assignment_id: int) -> int | None:
     """The label that was saved under the id before."""
-    row = connection.execute(
-        select(labels.c.id, labels.c.assignment_id).where(labels.c.submission_id == submission_id)
-    ).one_or_none()
+    row = connection.execute(_KNOWN, {"submission": submission_id}).one_or_none()
     if row is not None and row.assignment_id != assignment_id:
         raise UserError("submission_id: names another label; send this one under an id of its own")
     return None if row is None else row.id
@@ -183,14 +211,9 @@ def _save(
     connection: Connection, assignment: AnyRow, sheet: Sheet, submission_id: str, at_ms: int
 ) -> int:
     """Insert the label and move the task's counts; the label's id."""
-    kind = _kind(connection, assignment, sheet)
-    body = _body(connection, assignment, sheet, kind)
-    older = connection.execute(
-        select(labels.c.id, labels.c.counted)
-        .where(labels.c.assignment_id == assignment.id)
-        .order_by(labels.c.id.desc())
-        .limit(1)
-    ).one_or_none()
+    _check_kind(assignment, sheet)
+    body = _body(connection, assignment, sheet)
+    older = connection.execute(_OLDER, {"assignment": assignment.id}).one_or_none()
     skipped = isinstance(sheet, SkipSheet)
     counted_before = older is not None and older.counted
     place = _place_of_skip(assignment, counted_before)
@@ -198,25 +221,25 @@ def _save(
         place = _place_of_label(
             assignment, counted_before, lambda: retake(connection, assignment.task_id)
         )
-    row = insert(labels).values(
-        submission_id=submission_id,
-        task_id=assignment.task_id,
-        person_id=assignment.person_id,
-        assignment_id=assignment.id,
-        kind=kind,
-        skipped=skipped,
-        late=place.late,
-        counted=place.counted,
-        supersedes=None if older is None else older.id,
-        saved_ms=at_ms,
-        body=json.dumps(body, ensure_ascii=False),
-    )
-    label_id = connection.execute(row.returning(labels.c.id)).scalar_one()
+    row = {
+        "submission_id": submission_id,
+        "task_id": assignment.task_id,
+        "person_id": assignment.person_id,
+        "assignment_id": assignment.id,
+        "kind": assignment.kind,
+        "skipped": skipped,
+        "late": place.late,
+        "counted": place.counted,
+        "supersedes": None if older is None else older.id,
+        "saved_ms": at_ms,
+        "body": json.dumps(body, ensure_ascii=False),
+    }
+    label_id = connection.execute(_NEW, row).scalar_one()
     set_state(connection, assignment.id, "skipped" if skipped else "submitted")
     first_skip = skipped and assignment.state != "skipped"
     _count(connection, assignment.task_id, place, skips=int(first_skip))
     if first_skip:
-        _quarantine(connection, assignment.task_id)
+        _quarantine(connection, assignment)
     events.remember_in(
         connection,
         "skip" if skipped else "label",
@@ -252,39 +275,29 @@ def _place_of_skip(assignment: AnyRow, counted_before: bool) -> _Place:
 
 
 def _count(connection: Connection, task_id: int, place: _Place, *, skips: int) -> None:
-    connection.execute(
-        update(tasks)
-        .where(tasks.c.id == task_id)
-        .values(
-            taken=tasks.c.taken + place.taken,
-            done=tasks.c.done + place.done,
-            skips=tasks.c.skips + skips,
-        )
-    )
+    moves = {"places": place.taken, "labels": place.done, "skipped": skips}
+    connection.execute(_COUNT, {"task": task_id, **moves})
 
 
-def _quarantine(connection: Connection, task_id: int) -> None:
+def _quarantine(connection: Connection, assignment: AnyRow) -> None:
     """Put a task aside that too many have skipped."""
-    limit = read_settings(connection).quarantine_skips
+    task_id, limit = assignment.task_id, parsed_settings(assignment.rules).quarantine_skips
     enough = (tasks.c.id == task_id) & (tasks.c.skips >= limit) & (tasks.c.status == "open")
     done = connection.execute(update(tasks).where(enough).values(status="quarantined"))
     if done.rowcount:
         events.remember_in(connection, "quarantine", by=None, task_id=task_id)
 
 
-def _kind(connection: Connection, assignment: AnyRow, sheet: Sheet) -> Kind:
-    kind = connection.execute(
-        select(tasks.c.kind).where(tasks.c.id == assignment.task_id)
-    ).scalar_one()
-    fits = {"rank": RankingSheet, "demonstration": DemonstrationSheet}[kind]
+def _check_kind(assignment: AnyRow, sheet: Sheet) -> None:
+    fits = {"rank": RankingSheet, "demonstration": DemonstrationSheet}[assignment.kind]
     if not isinstance(sheet, fits | SkipSheet):
-        raise UserError(f"task {assignment.task_id}: expected a {kind}; reload the page")
-    return kind
+        raise UserError(f"task {assignment.task_id}: expected a {assignment.kind}; reload the page")
 
 
-def _body(connection: Connection, assignment: AnyRow, sheet: Sheet, kind: Kind) -> Body:
+def _body(connection: Connection, assignment: AnyRow, sheet: Sheet) -> Body:
     """The sheet as it is stored: answers in the task's own order, copies of a text tied."""
-    question = read_question(connection, assignment.question_version or None)
+    asked = assignment.question
+    question = read_question(connection) if asked is None else parsed_question(asked)
     extra = {"note": sheet.note, "lead_time_ms": sheet.lead_time_ms}
     body: Body = {name: value for name, value in extra.items() if value is not None}
     body["question_version"] = question.version
@@ -292,13 +305,13 @@ def _body(connection: Connection, assignment: AnyRow, sheet: Sheet, kind: Kind) 
         check_demonstration(sheet)
         return {"completion": sheet.completion, **body}
     order = json.loads(assignment.answer_order)
-    if kind == "rank":
+    if assignment.kind == "rank":
         body["order"] = order
     if isinstance(sheet, SkipSheet):
         check_skip(sheet, question)
-        unjudged = {"judgements": [{} for _ in order]} if kind == "rank" else {}
+        unjudged = {"judgements": [{} for _ in order]} if assignment.kind == "rank" else {}
         return {**body, **unjudged, "skip": sheet.reason}
-    candidates = records.answers_of(connection, {assignment.task_id})[assignment.task_id]
+    candidates = records.answers_of_one(connection, assignment.task_id)
     shown = shown_places(candidates, order)
     check_ranking(sheet, question, [letter(number) for number in range(len(shown))])
     if sheet.not_rankable:
@@ -324,25 +337,6 @@ def _judgements(sheet: RankingSheet, shown: list[list[int]], count: int) -> list
         for place in places:
             rows[place] = {name: value for name, value in row.items() if value is not None}
     return rows
-
-
-def _receipt(connection: Connection, label_id: int, line: LabelLine, repeated: bool) -> Receipt:
-    row = connection.execute(
-        select(labels.c.task_id, labels.c.supersedes).where(labels.c.id == label_id)
-    ).one()
-    assert line.saved_ms is not None
-    return Receipt(
-        label_id=label_id,
-        submission_id=line.submission_id,
-        task_id=row.task_id,
-        kind=line.kind,
-        saved_ms=line.saved_ms,
-        late=line.late,
-        counted=line.counted,
-        repeated=repeated,
-        revises=row.supersedes,
-        contradictions=_contradicting_letters(line),
-    )
 
 
 def _contradicting_letters(line: LabelLine) -> tuple[tuple[str, str], ...]:

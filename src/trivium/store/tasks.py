@@ -1,26 +1,23 @@
 """The queue as admins see it: what waits, what is done, what was put aside; and changes to it."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Literal
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, text, update
 
 from trivium.errors import UserError
-from trivium.labels import LabelLine, Message, Prompt
+from trivium.labels import LabelLine, Message
 from trivium.store import events, records
-from trivium.store.adding import Kind, NewAnswer, add_prompt, add_task, load_messages
+from trivium.store.adding import Kind, NewAnswer, add_task, load_messages
 from trivium.store.database import Store, reading, writing
 from trivium.store.schema import AnyRow, assignments, labels, prompts, tasks
-from trivium.store.settings import read_settings
 
 Status = Literal["open", "done", "quarantined", "closed"]
 EVERYBODY = 1_000_000
 """How many people a screening task needs: there is always a place left."""
 _EXCERPT = 120
-_BATCH = 100
 _DONE = and_(tasks.c.status == "open", tasks.c.done >= tasks.c.need)
 _STATUS = case((_DONE, "done"), else_=tasks.c.status).label("shown_status")
 
@@ -31,7 +28,6 @@ __all__ = [
     "Status",
     "TaskDetail",
     "TaskRow",
-    "add_prompts",
     "add_task",
     "find_task",
     "list_tasks",
@@ -87,25 +83,6 @@ class QueueCounts:
     by_kind: dict[str, int]
 
 
-def add_prompts(store: Store, rows: Iterable[Prompt], *, demonstrations: bool = True) -> int:
-    """Store prompts, and ask for a demonstration of each; how many were new.
-
-    A hundred at a time, so that others can work meanwhile.
-    """
-    stream, new = iter(rows), 0
-    while batch := list(islice(stream, _BATCH)):
-        with writing(store) as connection:
-            rules = read_settings(connection)
-            for prompt in batch:
-                added = (
-                    add_task(connection, prompt, None, rules)
-                    if demonstrations
-                    else add_prompt(connection, prompt, rules)
-                )
-                new += added.new
-    return new
-
-
 def list_tasks(
     store: Store,
     *,
@@ -131,7 +108,7 @@ def find_task(store: Store, task_id: int) -> TaskDetail | None:
         if row is None:
             return None
         lines = records.lines_of(connection, labels.c.task_id == task_id)
-        answers = records.answers_of(connection, {task_id})[task_id]
+        answers = records.answers_of_one(connection, task_id)
         return TaskDetail(
             row=_task_row(row),
             prompt=tuple(load_messages(row.messages)),
@@ -195,7 +172,7 @@ def set_screening(
         UserError: there is no such task, or it has another number of answers.
     """
     with writing(store) as connection:
-        count = len(records.answers_of(connection, {task_id})[task_id])
+        count = len(records.answers_of_one(connection, task_id))
         if ranks is not None and (len(ranks) != count or min(ranks, default=0) < 1):
             raise UserError(f"screening: expected {count} ranks from 1, got {list(ranks)}")
         row = connection.execute(select(tasks.c.taken).where(tasks.c.id == task_id)).one_or_none()

@@ -23,13 +23,13 @@ from trivium.data.sources import raw_rows
 from trivium.errors import UserError
 from trivium.labels import Demonstration, LabelLine, Prompt, Question, as_demonstration, as_ranking
 from trivium.store import candidates, journal, records
-from trivium.store.adding import NewAnswer, add_prompt, add_task, prompt_of
+from trivium.store.adding import NewAnswer, add_prompts, add_tasks, new_task, prompt_of
 from trivium.store.database import Store, close_store, open_store, reading, writing
 from trivium.store.files import explained, whole_file, write_array, write_text
 from trivium.store.formats import argilla, labelstudio, parquet, trl
 from trivium.store.formats.plain import foreign_line, to_line
 from trivium.store.schema import labels, prompts, tasks
-from trivium.store.settings import read_question, read_settings
+from trivium.store.settings import load_settings, read_question, read_settings
 
 Format = Literal["native", "rankings", "demonstrations", "parquet", "trl", "argilla", "labelstudio"]
 Input = Format | Literal["auto", "candidates", "prompts"]
@@ -37,7 +37,9 @@ Input = Format | Literal["auto", "candidates", "prompts"]
 FOLDERS = ("argilla",)
 """Formats that are a folder, not a file."""
 SUFFIXES: dict[Format, str] = {"parquet": ".parquet", "labelstudio": ".json"}
-_BATCH = 50  # rows of one transaction: some tens of milliseconds
+# Rows of one transaction, for which labelers wait: some milliseconds.
+_TASKS_AT_ONCE = 20
+_LABELS_AT_ONCE = 10
 RowT = TypeVar("RowT")
 _NEWER = labels.alias("newer")
 _STANDING = ~select(_NEWER.c.id).where(_NEWER.c.supersedes == labels.c.id).exists()
@@ -261,7 +263,7 @@ def _demonstration_line(row: Demonstration) -> LabelLine:
 
 def _import_lines(store: Store, lines: Iterator[LabelLine]) -> ImportReport:
     seen = new = 0
-    for batch in _batches(lines):
+    for batch in _batches(lines, _LABELS_AT_ONCE):
         with _unhurried():
             since = journal.size(store.journal)
             with writing(store) as connection:
@@ -273,35 +275,40 @@ def _import_lines(store: Store, lines: Iterator[LabelLine]) -> ImportReport:
 
 
 def _import_tasks(store: Store, rows: Iterable[tuple[Prompt, Sequence[NewAnswer]]]) -> ImportReport:
-    seen = new = 0
-    for batch in _batches(rows):
-        with _unhurried(), writing(store) as connection:
-            rules = read_settings(connection)
-            for prompt, answers in batch:
-                seen += 1
-                new += add_task(connection, prompt, answers, rules).new
+    seen, new = _put_in(store, rows)
     return ImportReport(prompts=0, tasks=new, labels=0, known=seen - new)
 
 
 def _import_prompts(store: Store, path: Path, demonstrations: bool) -> ImportReport:
+    if demonstrations:
+        seen, new = _put_in(store, ((prompt, None) for prompt in read_prompts(path)))
+        return ImportReport(prompts=new, tasks=0, labels=0, known=seen - new)
     seen = new = 0
-    for batch in _batches(read_prompts(path)):
+    for batch in _batches(read_prompts(path), _TASKS_AT_ONCE):
         with _unhurried(), writing(store) as connection:
-            rules = read_settings(connection)
-            for prompt in batch:
-                seen += 1
-                added = (
-                    add_task(connection, prompt, None, rules)
-                    if demonstrations
-                    else add_prompt(connection, prompt, rules)
-                )
-                new += added.new
+            new += add_prompts(connection, batch, read_settings(connection))
+        seen += len(batch)
     return ImportReport(prompts=new, tasks=0, labels=0, known=seen - new)
 
 
-def _batches(rows: Iterable[RowT]) -> Iterator[list[RowT]]:
+def _put_in(
+    store: Store, rows: Iterable[tuple[Prompt, Sequence[NewAnswer] | None]]
+) -> tuple[int, int]:
+    """Store tasks; how many there were, and how many of them were new."""
+    seen = new = 0
+    for batch in _batches(rows, _TASKS_AT_ONCE):
+        with _unhurried():
+            rules = load_settings(store)
+            made = [new_task(prompt, answers, rules) for prompt, answers in batch]
+            with writing(store) as connection:
+                new += sum(added.new for added in add_tasks(connection, made))
+        seen += len(batch)
+    return seen, new
+
+
+def _batches(rows: Iterable[RowT], size: int) -> Iterator[list[RowT]]:
     stream = iter(rows)
-    while batch := list(islice(stream, _BATCH)):
+    while batch := list(islice(stream, size)):
         yield batch
 
 

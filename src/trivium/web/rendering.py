@@ -101,7 +101,12 @@ def page(
 
 def part(template: str, values: Mapping[str, object]) -> HTMLResponse:
     """A piece of a page, for a script to put in."""
-    return HTMLResponse(_templates.get_template(template).render(values))
+    return HTMLResponse(fragment(template, values))
+
+
+def fragment(template: str, values: Mapping[str, object]) -> Markup:
+    """A piece of a page, for a template to put in."""
+    return Markup(_templates.get_template(template).render(values))  # escaped there
 
 
 def _token_field(request: Request, session: Session | None) -> Callable[[], Markup]:

@@ -107,27 +107,31 @@ def set_session(request: Request, response: Response, person_id: int) -> None:
     )
 
 
+# What follows is asked for by the pages' signatures. Only `maybe_session` asks the database; the
+# rest is async because it waits for nothing, and needs no thread.
+
+
 def maybe_session(request: Request) -> Session | None:
     """The session of the request's cookie; None: there is none that holds."""
     token = request.cookies.get(cookie_name(request))
     return people.find_session(request.app.state.store, token) if token else None
 
 
-def signed_in(session: Annotated[Session | None, Depends(maybe_session)]) -> Session:
+async def signed_in(session: Annotated[Session | None, Depends(maybe_session)]) -> Session:
     """The session, or 401."""
     if session is None:
         raise HTTPException(401, "sign in first")
     return session
 
 
-def reviewing(session: Annotated[Session, Depends(signed_in)]) -> Session:
+async def reviewing(session: Annotated[Session, Depends(signed_in)]) -> Session:
     """The session of a reviewer or an admin, or 403."""
     if session.person.role not in (Role.ADMIN, Role.REVIEWER):
         raise HTTPException(403, "this page is for reviewers and admins")
     return session
 
 
-def ruling(session: Annotated[Session, Depends(signed_in)]) -> Session:
+async def ruling(session: Annotated[Session, Depends(signed_in)]) -> Session:
     """The session of an admin, or 403."""
     if session.person.role is not Role.ADMIN:
         raise HTTPException(403, "this page is for admins")
@@ -152,7 +156,7 @@ def check_token(request: Request, session: Session, given: str) -> None:
     request.app.state.limits.writes.count(str(session.id))
 
 
-def posted(
+async def posted(
     request: Request,
     session: Annotated[Session, Depends(signed_in)],
     form: Annotated[FormData, Depends(read_form)],
@@ -163,15 +167,15 @@ def posted(
     return Posted(session=session, form=form)
 
 
-def posted_by_reviewer(sent: Annotated["Posted", Depends(posted)]) -> "Posted":
+async def posted_by_reviewer(sent: Annotated["Posted", Depends(posted)]) -> "Posted":
     """A form of a reviewer or an admin."""
-    reviewing(sent.session)
+    await reviewing(sent.session)
     return sent
 
 
-def posted_by_admin(sent: Annotated["Posted", Depends(posted)]) -> "Posted":
+async def posted_by_admin(sent: Annotated["Posted", Depends(posted)]) -> "Posted":
     """A form of an admin."""
-    ruling(sent.session)
+    await ruling(sent.session)
     return sent
 
 

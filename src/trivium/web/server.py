@@ -72,7 +72,11 @@ def check_secret(host: str, secret: str | None) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"--host {host} --port {port}: {reason}; choose another --port") from None
+    # Connections inherit it. asyncio sets it on sockets of its own making only, and without it an
+    # answer's body waits 40 ms for the client to acknowledge its head (Nagle, delayed ACK).
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import lru_cache
 from re import findall
 from time import time
 from uuid import uuid4
@@ -12,7 +13,7 @@ from markupsafe import Markup
 from trivium.labels import Message
 from trivium.labels.question import Choice, Scale
 from trivium.store.desk import Assignment
-from trivium.web.rendering import markdown
+from trivium.web.rendering import fragment, markdown
 
 Fields = Mapping[str, Sequence[str]]
 """A form as it was filled in: every field with its values."""
@@ -39,9 +40,8 @@ class Answer:
     html: Markup
     words: int
     copies: int
-    rank: int | None
-    rating: int | None
-    flags: frozenset[str]
+    controls: Markup
+    """Flags, ratings and ranks, ticked as far as it has been judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +52,7 @@ class TaskPage:
     turns: list[Turn]
     answers: list[Answer]
     ranks: range
-    ratings: range
-    rating: Scale
     rating_required: bool
-    flags: list[Choice]
     skip_reasons: list[Choice]
     completion: str
     sequence: int
@@ -77,7 +74,7 @@ def task_page(assignment: Assignment, filled: Fields | None = None) -> TaskPage:
     """
     draft = assignment.draft
     known = filled if filled is not None else _fields(draft.body) if draft else {}
-    question = assignment.question
+    question, ranks = assignment.question, len(assignment.answers)
     return TaskPage(
         id=assignment.id,
         turns=[_turn(message) for message in assignment.prompt],
@@ -89,17 +86,20 @@ def task_page(assignment: Assignment, filled: Fields | None = None) -> TaskPage:
                 html=markdown(shown.text),
                 words=len(shown.text.split()),
                 copies=shown.copies,
-                rank=_number(known, f"rank.{shown.key}"),
-                rating=_number(known, f"rating.{shown.key}"),
-                flags=frozenset(known.get(f"flag.{shown.key}", ())),
+                controls=controls(
+                    shown.letter,
+                    ranks,
+                    question.rating,
+                    tuple(question.flags),
+                    rank=_number(known, f"rank.{shown.key}"),
+                    rating=_number(known, f"rating.{shown.key}"),
+                    ticked=frozenset(known.get(f"flag.{shown.key}", ())),
+                ),
             )
             for shown in assignment.answers
         ],
-        ranks=range(1, len(assignment.answers) + 1),
-        ratings=range(question.rating.low, question.rating.high + 1),
-        rating=question.rating,
+        ranks=range(1, ranks + 1),
         rating_required=question.rating_required,
-        flags=question.flags,
         skip_reasons=question.skip_reasons,
         completion="".join(known.get("completion", ())[:1]),
         sequence=draft.sequence if draft else 0,
@@ -111,6 +111,25 @@ def task_page(assignment: Assignment, filled: Fields | None = None) -> TaskPage:
         skip_id=str(uuid4()),
         shown_ms=round(time() * 1000),
     )
+
+
+@lru_cache(maxsize=1000)
+def controls(
+    letter: str,
+    ranks: int,
+    scale: Scale,
+    flags: tuple[Choice, ...],
+    *,
+    rank: int | None,
+    rating: int | None,
+    ticked: frozenset[str],
+) -> Markup:
+    """Where an answer is judged. Most of a page's fields, and nearly always the same: so they are
+    kept, a few megabytes at most.
+    """
+    shown = {"rank": rank, "rating": rating, "ticked": ticked}
+    asked = {"letter": letter, "ranks": ranks, "scale": scale, "flags": flags}
+    return fragment("controls.html", {**asked, **shown})
 
 
 def _turn(message: Message) -> Turn:

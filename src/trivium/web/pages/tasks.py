@@ -58,10 +58,10 @@ def home(request: Request, session: Me) -> Response:
 @router.get("/next")
 def next_task(request: Request, session: Me, kind: Kind | None = None) -> Response:
     """Lease a task and go to it."""
-    given = leases.lease_next(request.app.state.store, session.person.id, kind=kind)
+    given = leases.lease_id(request.app.state.store, session.person.id, kind=kind)
     if isinstance(given, NoTask):
         return page(request, "nothing.html", session, {"reason": given.reason})
-    return RedirectResponse(f"/tasks/{given.id}", status_code=303)
+    return RedirectResponse(f"/tasks/{given}", status_code=303)
 
 
 @router.get("/tasks/{assignment_id}")

@@ -113,7 +113,26 @@ export function doubts() {
   return pairs;
 }
 
-/** Let mouse and finger drag cards between the tray and the rows. */
+/** End the slides of cards that made room: Sortable does not take up a card that still moves. */
+function rest() {
+  for (const card of cards) {
+    clearTimeout(card.animated);
+    card.animated = false;
+    card.style.transition = card.style.transform = "";
+  }
+}
+
+/** The tray or row under the pointer as it was let go. */
+function under(event) {
+  const { clientX, clientY } = event.changedTouches?.[0] ?? event;
+  return document.elementFromPoint(clientX, clientY)?.closest(".tray, .zone");
+}
+
+/** Let mouse and finger drag cards between the tray and the rows.
+ *
+ * Sortable looks where the pointer is only twenty times a second, and begins a drag a moment after
+ * the first move. A quick hand has let go by then: so what counts is where it let go.
+ */
 export function allowDragging(say) {
   for (const zone of [tray, ...zones]) {
     Sortable.create(zone, {
@@ -121,10 +140,16 @@ export function allowDragging(say) {
       animation: 120, forceFallback: true, fallbackOnBody: true, fallbackTolerance: 4,
       ghostClass: "ghost", fallbackClass: "lifted", emptyInsertThreshold: 24,
       onStart: ({ from }) => { from.style.minHeight = `${from.offsetHeight}px`; }, // targets stay put
-      onEnd: ({ item, from, to }) => {
+      onUnchoose: ({ item, from, to, originalEvent }) => {
+        rest();
         from.style.minHeight = "";
-        if (Number(to.dataset.rank) !== rankOf(item)) setRank(item, Number(to.dataset.rank), { say, focus: false });
+        const rank = Number((under(originalEvent) ?? to).dataset.rank);
+        if (rank !== rankOf(item)) setRank(item, rank, { say, focus: false });
+        else settle();
         item.focus({ preventScroll: true });
+        // Sortable swallows the click that ends a drag. A moved card gets none, and the next one, on
+        // "Submit" maybe, would be swallowed in its place: so it gets this one.
+        setTimeout(() => document.body.click());
       },
     });
   }
