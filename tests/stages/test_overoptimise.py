@@ -1,0 +1,146 @@
+"""Proxies from few rankings, pushed by best of n and by PPO while gold looks on; tiny recipe."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from trivium import cli
+from trivium.miniature import gold
+from trivium.stages import overoptimise_report
+
+pytestmark = pytest.mark.xdist_group("tiny")
+
+SMALL = ["--best-of", "6", "--num-prompts", "4", "--set", "reward.num_epochs=1"]
+
+
+def words(tiny: Path, out: Path, *sizes: str) -> list[str]:
+    return ["overoptimise", "--run", str(tiny), "--out", str(out), "--rankings", *sizes, *SMALL]
+
+
+@pytest.fixture(scope="module")
+def studied(tiny, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("overoptimise")
+    assert cli.main([*words(tiny, out, "16", "4"), "--kl-coefs", "0.5", "0"]) == 0
+    return out
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def config(folder: Path) -> dict:
+    return yaml.safe_load((folder / "config.yaml").read_text())
+
+
+def test_the_smaller_rankings_are_among_the_larger_and_none_is_held_out(studied, tiny):
+    small, large = (
+        {row["id"] for row in lines(studied / f"rankings-{size}" / "rankings.jsonl")}
+        for size in (4, 16)
+    )
+    heldout = {row["id"] for row in lines(studied / "heldout.jsonl")}
+    assert len(small) <= 4
+    assert small < large
+    assert heldout
+    assert not heldout & large
+    known = {row["id"]: row for row in lines(tiny / "collect" / "rankings.jsonl")}
+    assert large | heldout <= known.keys()
+
+
+def test_only_what_is_studied_differs_from_the_run(studied, tiny):
+    source = config(tiny / "ppo")
+    for size, beta in ((4, 0.5), (4, 0.0), (16, 0.5)):
+        own = config(studied / f"rankings-{size}" / f"ppo-{beta:g}")
+        assert {k for k in own if own[k] != source[k]} == {"reward", "kl_coef"}
+        assert own["kl_coef"] == beta
+        reward = studied / f"rankings-{size}" / "reward"
+        assert own["reward"] == [f"proxy={reward}", "gold=0*trivium.miniature.gold:score"]
+    assert not (studied / "rankings-16" / "ppo-0").exists()  # other prices: the smallest alone
+
+
+def test_figures_are_those_of_the_files(studied):
+    """Best of n by hand from answers.jsonl; PPO's curves from its metrics."""
+    summary = json.loads((studied / "summary.json").read_text())
+    rows = lines(studied / "answers" / "answers.jsonl")
+    assert (
+        (summary["prompts"], summary["answers"]) == (len(rows), len(rows[0]["answers"])) == (4, 6)
+    )
+    marks = np.array(
+        [[gold.judge(r["prompt"], a["text"]).score for a in r["answers"]] for r in rows]
+    )
+    assert summary["gold"]["mean"] == pytest.approx(marks.mean())
+    unit = marks.std()
+    assert summary["gold"]["deviation"] == pytest.approx(unit)
+    found = summary["rankings"]["4"]
+    assert list(summary["rankings"]) == ["4", "16"]
+    assert found["best_of_n"]["n"] == [1, 2, 3, 4, 6]
+    assert found["best_of_n"]["gold"][0] == pytest.approx(0.0, abs=1e-12)
+    proxy = overoptimise_report.proxy_scores(
+        studied / "rankings-4" / "reward",
+        overoptimise_report.read_answers(studied, "trivium.miniature.gold:score"),
+    )
+    tops = proxy == proxy.max(axis=1, keepdims=True)
+    best = ((marks * tops).sum(1) / tops.sum(1)).mean()
+    assert found["best_of_n"]["gold"][-1] == pytest.approx((best - marks.mean()) / unit)
+    rise = (proxy.max(axis=1).mean() - proxy.mean()) / proxy.std()
+    assert found["best_of_n"]["proxy"][-1] == pytest.approx(rise)
+
+    metrics = lines(studied / "rankings-4" / "ppo-0.5" / "metrics.jsonl")
+    curve = found["ppo"]["0.5"]
+    kl = [row["objective/kl_nats"] for row in metrics]
+    assert curve["kl_nats"] == pytest.approx(kl, abs=1e-5)
+    moved = np.array([row["reward_part/gold"] for row in metrics]) / unit
+    assert np.diff(curve["gold"]) == pytest.approx(np.diff(moved), abs=1e-5)
+    law = curve["fit"]
+    assert law["reach"] == pytest.approx(math.sqrt(max(kl)), abs=1e-5)
+    assert law["gold"][0] == 0.0
+
+
+def test_the_proxy_alone_is_trained_on(studied):
+    rows = lines(studied / "rankings-4" / "ppo-0" / "samples.jsonl")
+    finished = [row for row in rows if row["finished"]]
+    assert finished
+    for row in finished:
+        assert row["score"] == pytest.approx(row["parts"]["proxy"], abs=1e-5)
+
+
+def test_the_table_and_the_figure(studied):
+    table = (studied / "table.md").read_text().splitlines()
+    assert len(table) == 2 + 2 + 3  # heads, best of n for each size, PPO
+    assert len({row.count("|") for row in table}) == 1
+    with Image.open(studied / "figure.png") as figure:
+        assert figure.width > 1500  # three panels
+
+
+def test_again_runs_nothing_again_and_other_settings_are_refused(studied, tiny, capsys):
+    def times() -> dict[Path, int]:
+        return {p: p.stat().st_mtime_ns for p in studied.rglob("metrics.jsonl")}
+
+    before = times()
+    assert cli.main([*words(tiny, studied, "4", "16"), "--kl-coefs", "0.5", "0"]) == 0
+    assert times() == before
+    assert cli.main([*words(tiny, studied, "4")[:-1], "ppo.lr=1"]) == 2
+    error = capsys.readouterr().err
+    assert "holds a stage with other settings" in error.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--rankings", "100000"], "--rankings 100000:"),
+        (["--rankings", "0"], "--rankings 0: expected 1 or more"),
+        (["--best-of", "2"], "--best-of 2: expected 4 or more"),
+        (["--set", "evaluate.seed=1"], "evaluate: no such stage"),
+        (["--kl-coefs", "-1"], "kl_coef: expected >= 0"),
+    ],
+)
+def test_mistakes_are_one_line(more, says, tiny, tmp_path, capsys):
+    given = ["overoptimise", "--run", str(tiny), "--out", str(tmp_path / "out"), "--rankings", "4"]
+    assert cli.main([*given, *more]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
