@@ -169,10 +169,10 @@ def overoptimise(
     *,
     run: Path,
     out: Path,
-    rankings: tuple[int, ...] = (10, 100, 1000),
-    kl_coefs: tuple[float, ...] = (0.0, 0.1),
+    rankings: tuple[int, ...] = (30, 300, 1000),
+    kl_coefs: tuple[float, ...] = (0.0, 0.03, 0.1),
     best_of: int = 256,
-    num_prompts: int = 128,
+    num_prompts: int = 96,
     set: tuple[str, ...] = (),
 ) -> None:
     """Push reward models from few rankings too far, and see what people wanted rise and fall.

@@ -78,6 +78,9 @@ gradient near 0 is no whole step."""
 EXACT = 1e-5
 """Largest difference, relative to the largest number, that rounding in float32 may cause."""
 
+AFTER_STEPS = 1e-4
+"""The same for a weight after three updates, in steps of the optimizer."""
+
 CLEAR = 100 * EXACT
 """Smallest difference that a mistake must cause."""
 
@@ -318,8 +321,8 @@ def test_three_passes_end_at_trls_weights(side, cpu):
     for name, theirs in (("policy/loss", "pg_loss"), ("value/loss", "vf_loss")):
         expected = sum(one[theirs] for one in losses) / len(losses)
         assert metrics[name] == pytest.approx(expected, rel=EXACT, abs=EXACT)
-    assert policy_off(own, ours) < EXACT
-    assert critic_off(own, ours) < EXACT
+    assert policy_off(own, ours) < AFTER_STEPS
+    assert critic_off(own, ours) < AFTER_STEPS
     # What was compared is a real update: both clips were at work.
     assert metrics["policy/clip_share"] > 0.1
     assert metrics["value/clip_share"] > 0.1
@@ -330,7 +333,7 @@ def test_an_update_on_ragged_answers_gives_trls_policy(side, cpu):
     ours = side("ragged")
     metrics, own = learn_from(ours, ours.experience, cpu)
     assert metrics["policy/loss"] == pytest.approx(ours.theirs["losses"][0]["pg_loss"], abs=EXACT)
-    assert policy_off(own, ours) < EXACT
+    assert policy_off(own, ours) < AFTER_STEPS
 
 
 # Where they differ: by how much, and that this is all.
@@ -388,7 +391,7 @@ def test_trl_takes_a_mean_of_means(side, cpu):
     assert uncut.theirs["losses"][0]["pg_loss"] == pytest.approx(together, abs=EXACT)
     assert abs(sum(losses) / len(losses) - together) > CLEAR
     assert policy_off(own, ours) > CLEAR
-    assert policy_off(own, uncut) < EXACT
+    assert policy_off(own, uncut) < AFTER_STEPS
 
 
 def test_on_the_last_batch_of_prompts_trl_steps_after_every_micro_batch(record):
@@ -476,7 +479,7 @@ def test_mistake_leads_away_from_trls_weights(side, cpu, mistake):
     ours = side("whole")
     _, own = learn_from(ours, mistake(ours), cpu)
     assert policy_off(own, ours) > CLEAR
-    assert critic_off(own, ours) > CLEAR or mistake is score_one_token_early
+    assert critic_off(own, ours) > CLEAR
 
 
 # The record itself.

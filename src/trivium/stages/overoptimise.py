@@ -11,7 +11,6 @@ optimising a proxy are followed: the best of n answers of the SFT model, and PPO
 What is finished is not run again: a study can be stopped, given again, and given more sizes.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -137,34 +136,36 @@ def sizes_of(study: Study) -> list[int]:
 
 
 def plan(study: Study, source: Source, out: Path) -> dict[Path, StageConfig]:
-    """Every stage by its folder, in the order they run. Writes the files with the rankings."""
+    """Every stage by its folder, in the order they run. Writes the files with the rankings.
+
+    What is cheap comes first, and the first price of divergence before the others.
+    """
     sizes = sizes_of(study)
     files, heldout = write_rankings(source, sizes, out)
+    answers = {
+        "models": [source.ppo["policy"]],
+        "prompts": source.prompts,
+        "num_prompts": study.num_prompts,
+        "min_completions": study.best_of,
+        "max_completions": study.best_of,
+        "sampling": source.ppo["sampling"],
+        "seed": source.ppo["seed"],
+    }
     stages: dict[Path, StageConfig] = {
-        out / "answers": _build(
-            Collect,
-            {
-                "models": [source.ppo["policy"]],
-                "prompts": source.prompts,
-                "num_prompts": study.num_prompts,
-                "min_completions": study.best_of,
-                "max_completions": study.best_of,
-                "sampling": source.ppo["sampling"],
-                "seed": source.ppo["seed"],
-            },
-            "answers",
-        )
+        out / "answers": config_file.build(Collect, answers, where="answers")
     }
     for size in sizes:
-        folder = overoptimise_report.folder_of(out, size)
-        where = f"rankings-{size}"
+        folder = overoptimise_report.folder_of(out, size) / "reward"
         own = {"rankings": str(files[size]), "heldout": str(heldout), "heldout_labelers": []}
-        stages[folder / "reward"] = _build(Reward, source.reward | own, where)
-        for kl_coef in study.kl_coefs if size == sizes[0] else study.kl_coefs[:1]:
-            rewards = [f"{PROXY}={folder / 'reward'}", f"{GOLD}=0*{source.gold}"]
-            fields = {"reward": rewards, "kl_coef": kl_coef}
-            name = overoptimise_report.ppo_name(kl_coef)
-            stages[folder / name] = _build(PPO, source.ppo | fields, f"{where}/{name}")
+        stages[folder] = config_file.build(Reward, source.reward | own, where=folder.parent.name)
+    first, *others = study.kl_coefs
+    for size, kl_coef in [(size, first) for size in sizes] + [(sizes[0], beta) for beta in others]:
+        parent = overoptimise_report.folder_of(out, size)
+        rewards = [f"{PROXY}={parent / 'reward'}", f"{GOLD}=0*{source.gold}"]
+        folder = parent / overoptimise_report.ppo_name(kl_coef)
+        own = {"reward": rewards, "kl_coef": kl_coef}
+        where = f"{parent.name}/{folder.name}"
+        stages[folder] = config_file.build(PPO, source.ppo | own, where=where)
     return stages
 
 
@@ -201,10 +202,6 @@ def write_rankings(source: Source, sizes: list[int], out: Path) -> tuple[dict[in
 def _write(path: Path, rows: list[Ranking]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_jsonl(path, rows)
-
-
-def _build(cls: type[StageConfig], values: Mapping[str, Any], where: str) -> StageConfig:
-    return config_file.build(cls, values, where=where)
 
 
 def check_same(folder: Path, config: StageConfig) -> None:

@@ -21,11 +21,15 @@ from trivium.evals import Fit, best_of_n, best_of_n_kl, bootstrap_mean, fit, sqr
 from trivium.models import compute_for, load_reward_model
 from trivium.rewards import score_texts
 from trivium.rewards.functions import call, load_function
+from trivium.runs.atomic import write_json
 from trivium.runs.directory import read_summary
 from trivium.runs.drawing import format_number
 
 Floats = NDArray[np.float64]
 Figures = dict[str, Any]
+
+SCORES = "answer_scores.json"
+"""Beside a reward model: what it says of the SFT model's answers, as (P, N) numbers."""
 
 GOLD_TIMEOUT_SECONDS = 600.0
 LAST_SHARE = 0.1
@@ -63,7 +67,7 @@ def summarise(out: Path, *, sizes: Sequence[int], kl_coefs: Sequence[float], gol
     found = {}
     for size in sizes:
         folder = folder_of(out, size)
-        proxy = proxy_scores(folder / "reward", answers)
+        proxy = proxy_scores(folder, answers)
         unit = float(proxy.std())
         asked = kl_coefs if size == sizes[0] else kl_coefs[:1]
         heldout = (read_summary(folder / "reward") or {})["heldout"]
@@ -104,7 +108,15 @@ def read_answers(out: Path, gold: str) -> Answers:
     return Answers(messages=messages, texts=texts, gold=np.array(scores).reshape(len(texts), -1))
 
 
-def proxy_scores(reward: Path, answers: Answers) -> Floats:
+def proxy_scores(folder: Path, answers: Answers) -> Floats:
+    """(P, N) scores by the reward model of a size; kept in a file, since they take a while."""
+    kept = folder / SCORES
+    if not kept.is_file():
+        write_json(kept, score(folder / "reward", answers).tolist())
+    return np.array(json.loads(kept.read_text(encoding="utf-8")))
+
+
+def score(reward: Path, answers: Answers) -> Floats:
     """(P, N) scores by a trained reward model; each different answer is read once."""
     compute = compute_for("auto")
     model = load_reward_model(str(reward), compute)
