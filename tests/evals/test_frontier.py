@@ -34,16 +34,16 @@ def test_answers_that_the_proxy_cannot_tell_apart_share_their_gold():
 
 def test_best_of_n_of_the_normal_law():
     """E max of 2 and of 3 normals is 1 / sqrt(pi) and 3 / (2 sqrt(pi))."""
-    x = np.random.default_rng(0).normal(size=(2000, 30))
-    assert best_of_n(x, x, 2).mean() == pytest.approx(math.pi**-0.5, abs=0.01)
-    assert best_of_n(x, x, 3).mean() == pytest.approx(1.5 * math.pi**-0.5, abs=0.01)
+    x = np.random.default_rng(0).normal(size=(1000, 20))
+    assert best_of_n(x, x, 2).mean() == pytest.approx(math.pi**-0.5, abs=0.02)
+    assert best_of_n(x, x, 3).mean() == pytest.approx(1.5 * math.pi**-0.5, abs=0.02)
 
 
 def test_mistake_taking_the_first_n_alone_is_unbiased_but_wastes_the_rest():
     """The first n answers of each prompt have the same mean and several times the variance."""
-    x = np.random.default_rng(1).normal(size=(4000, 32))
+    x = np.random.default_rng(1).normal(size=(1000, 32))
     best, first = best_of_n(x, x, 4), x[:, :4].max(axis=1)
-    assert best.mean() == pytest.approx(first.mean(), abs=0.04)
+    assert best.mean() == pytest.approx(first.mean(), abs=0.08)
     assert first.var() > 4 * best.var()
 
 

@@ -1,4 +1,7 @@
-"""Proxies from few rankings, pushed by best of n and by PPO while gold looks on; tiny recipe."""
+"""Proxies from few rankings, pushed by best of n and by PPO while gold looks on; tiny recipe.
+
+The command as a whole is run by `make learn`; what it computes is in test_overoptimise_report.py.
+"""
 
 import json
 import math
@@ -39,6 +42,7 @@ def config(folder: Path) -> dict:
     return yaml.safe_load((folder / "config.yaml").read_text())
 
 
+@pytest.mark.learn
 def test_the_smaller_rankings_are_among_the_larger_and_none_is_held_out(studied, tiny):
     small, large = (
         {row["id"] for row in lines(studied / f"rankings-{size}" / "rankings.jsonl")}
@@ -53,6 +57,7 @@ def test_the_smaller_rankings_are_among_the_larger_and_none_is_held_out(studied,
     assert large | heldout <= known.keys()
 
 
+@pytest.mark.learn
 def test_only_what_is_studied_differs_from_the_run(studied, tiny):
     source = config(tiny / "ppo")
     for size, beta in ((4, 0.5), (4, 0.0), (16, 0.5)):
@@ -75,6 +80,7 @@ def by_reward_model(place: Path, rows: list[dict], cpu) -> np.ndarray:
     return np.array(scores).reshape(len(rows), -1)
 
 
+@pytest.mark.learn
 def test_figures_are_those_of_the_files(studied, cpu):
     """Best of n by hand from answers.jsonl; PPO's curves from its metrics."""
     summary = json.loads((studied / "summary.json").read_text())
@@ -110,6 +116,7 @@ def test_figures_are_those_of_the_files(studied, cpu):
     assert law["gold"][0] == 0.0
 
 
+@pytest.mark.learn
 def test_the_proxy_alone_is_trained_on(studied):
     rows = lines(studied / "rankings-4" / "ppo-0" / "samples.jsonl")
     finished = [row for row in rows if row["finished"]]
@@ -118,6 +125,7 @@ def test_the_proxy_alone_is_trained_on(studied):
         assert row["score"] == pytest.approx(row["parts"]["proxy"], abs=1e-5)
 
 
+@pytest.mark.learn
 def test_the_table_and_the_figure(studied):
     table = (studied / "table.md").read_text().splitlines()
     assert len(table) == 2 + 2 + 3  # heads, best of n for each size, PPO
@@ -126,6 +134,7 @@ def test_the_table_and_the_figure(studied):
         assert figure.width > 1500  # three panels
 
 
+@pytest.mark.learn
 def test_again_runs_nothing_again_and_other_settings_are_refused(studied, tiny, capsys):
     def times() -> dict[Path, int]:
         return {p: p.stat().st_mtime_ns for p in studied.rglob("metrics.jsonl")}

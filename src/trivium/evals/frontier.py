@@ -137,8 +137,7 @@ def fit(law: Law, kl_nats: Floats, scores: Floats, *, seed: int) -> Fit:
             f"kl_nats is {kl_nats.shape}, scores {scores.shape}; "
             f"expected one shape, groups by at least 3 places"
         )
-    rng = np.random.default_rng(seed)
-    groups = len(scores)
+    rng, groups = np.random.default_rng(seed), len(scores)
     found = [_solve(law, kl_nats.mean(0), scores.mean(0))]
     for _ in range(RESAMPLES):
         drawn = rng.integers(groups, size=groups)
