@@ -169,8 +169,8 @@ def overoptimise(
     *,
     run: Path,
     out: Path,
-    rankings: tuple[int, ...] = (30, 300, 1000),
-    kl_coefs: tuple[float, ...] = (0.0, 0.03, 0.1),
+    rankings: tuple[int, ...] = (30, 100, 300),
+    kl_coefs: tuple[float, ...] = (0.0, 0.1),
     best_of: int = 256,
     num_prompts: int = 96,
     set: tuple[str, ...] = (),
@@ -185,16 +185,13 @@ def overoptimise(
         out: Folder for summary.json, table.md, figure.png and the stages.
         rankings: How many of the run's rankings each reward model learns from.
         kl_coefs: Prices of divergence in PPO: the first with every reward model, the others with
-            the one from fewest rankings.
+            the one from fewest rankings. None given: best of n alone.
         best_of: Answers of the SFT model to each prompt; n goes up to this.
         num_prompts: Held-out prompts that are answered so often.
         set: Changes to all stages: --set ppo.num_steps=60 reward.num_epochs=2
     """
-    for name, values in (("rankings", rankings), ("kl-coefs", kl_coefs)):
-        if not values:
-            raise UserError(f"--{name}: expected at least one")
-    if min(rankings) < 1:
-        raise UserError(f"--rankings {min(rankings)}: expected 1 or more")
+    if min(rankings, default=0) < 1:
+        raise UserError(f"--rankings {' '.join(map(str, rankings))}: expected numbers above 0")
     if best_of < 4:
         raise UserError(f"--best-of {best_of}: expected 4 or more, for a curve")
     from trivium.stages import overoptimise as studies

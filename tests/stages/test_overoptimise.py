@@ -151,7 +151,7 @@ def test_again_runs_nothing_again_and_other_settings_are_refused(studied, tiny, 
     ("more", "says"),
     [
         (["--rankings", "100000"], "--rankings 100000:"),
-        (["--rankings", "0"], "--rankings 0: expected 1 or more"),
+        (["--rankings", "0", "4"], "--rankings 0 4: expected numbers above 0"),
         (["--best-of", "2"], "--best-of 2: expected 4 or more"),
         (["--set", "evaluate.seed=1"], "evaluate: no such stage"),
         (["--kl-coefs", "-1"], "kl_coef: expected >= 0"),

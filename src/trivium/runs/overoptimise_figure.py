@@ -27,18 +27,7 @@ def save_figure(summary: Mapping[str, Any], path: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    sizes = summary["rankings"]
-    smallest = next(iter(sizes))
-    panels = {
-        "Best of n": {f"{size} rankings": found["best_of_n"] for size, found in sizes.items()},
-        "PPO": {
-            f"{size} rankings": next(iter(found["ppo"].values())) for size, found in sizes.items()
-        },
-    }
-    if len(sizes[smallest]["ppo"]) > 1:
-        betas = sizes[smallest]["ppo"].items()
-        title = f"PPO, {smallest} rankings"
-        panels[title] = {f"kl_coef {beta}": curve for beta, curve in betas}
+    panels = _panels(summary["rankings"])
     with rc_context(style()):
         figure = Figure(figsize=(5.4 * len(panels), 4.6), layout="constrained")
         grid = figure.subplots(1, len(panels), squeeze=False)
@@ -50,6 +39,24 @@ def save_figure(summary: Mapping[str, Any], path: Path) -> None:
             temporary, format="png", dpi=110, facecolor="white", metadata={"Software": None}
         )
     temporary.replace(path)
+
+
+def _panels(sizes: Mapping[str, Any]) -> dict[str, dict[str, Curve]]:
+    """Curves by panel and name."""
+    first, smallest = next(iter(sizes.items()))
+    panels = {
+        "Best of n": {f"{size} rankings": found["best_of_n"] for size, found in sizes.items()},
+        "PPO": {
+            f"{size} rankings": curve
+            for size, found in sizes.items()
+            for curve in [*found["ppo"].values()][:1]
+        },
+    }
+    if len(smallest["ppo"]) > 1:
+        panels[f"PPO, {first} rankings"] = {
+            f"kl_coef {beta}": curve for beta, curve in smallest["ppo"].items()
+        }
+    return {title: curves for title, curves in panels.items() if curves}
 
 
 def _panel(axes: "Axes", title: str, curves: Mapping[str, Curve]) -> None:

@@ -43,7 +43,8 @@ class Study:
     """Sizes: how many of the run's rankings each reward model learns from."""
 
     kl_coefs: tuple[float, ...]
-    """beta of PPO: the first with every reward model, the others with the smallest one's."""
+    """beta of PPO: the first with every reward model, the others with the one from fewest rankings;
+    none: no PPO."""
 
     best_of: int
     """N: answers to each prompt, and the largest n."""
@@ -158,8 +159,8 @@ def plan(study: Study, source: Source, out: Path) -> dict[Path, StageConfig]:
         folder = overoptimise_report.folder_of(out, size) / "reward"
         own = {"rankings": str(files[size]), "heldout": str(heldout), "heldout_labelers": []}
         stages[folder] = config_file.build(Reward, source.reward | own, where=folder.parent.name)
-    first, *others = study.kl_coefs
-    for size, kl_coef in [(size, first) for size in sizes] + [(sizes[0], beta) for beta in others]:
+    everywhere = [(size, beta) for beta in study.kl_coefs[:1] for size in sizes]
+    for size, kl_coef in everywhere + [(sizes[0], beta) for beta in study.kl_coefs[1:]]:
         parent = overoptimise_report.folder_of(out, size)
         rewards = [f"{PROXY}={parent / 'reward'}", f"{GOLD}=0*{source.gold}"]
         folder = parent / overoptimise_report.ppo_name(kl_coef)

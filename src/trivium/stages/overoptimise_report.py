@@ -8,7 +8,7 @@ Legend: P prompts, N answers to each; E episodes of a PPO step, S steps.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,15 @@ from rich.table import Table
 
 from trivium.evals import Fit, best_of_n, best_of_n_kl, bootstrap_mean, fit, sqrt_kl
 from trivium.models import compute_for, load_reward_model
-from trivium.rewards import score_texts
+from trivium.rewards import score_sequences
 from trivium.rewards.functions import call, load_function
 from trivium.runs.atomic import write_json
 from trivium.runs.directory import read_summary
 from trivium.runs.drawing import format_number
+from trivium.text import encode_prompt, encode_response, from_lists
 
 Floats = NDArray[np.float64]
 Figures = dict[str, Any]
-
-SCORES = "answer_scores.json"
-"""Beside a reward model: what it says of the SFT model's answers, as (P, N) numbers."""
 
 GOLD_TIMEOUT_SECONDS = 600.0
 LAST_SHARE = 0.1
@@ -100,36 +98,46 @@ def read_answers(out: Path, gold: str) -> Answers:
     rows = [json.loads(line) for line in lines]
     messages = [row["prompt"] for row in rows]
     texts = [[answer["text"] for answer in row["answers"]] for row in rows]
-    scores = call(
-        load_function(gold),
-        [one for one, some in zip(messages, texts, strict=True) for _ in some],
-        [text for some in texts for text in some],
-        name=gold,
-        timeout_seconds=GOLD_TIMEOUT_SECONDS,
-    )
-    return Answers(messages=messages, texts=texts, gold=np.array(scores).reshape(len(texts), -1))
+
+    def judge() -> list[float]:
+        return call(
+            load_function(gold),
+            [one for one, some in zip(messages, texts, strict=True) for _ in some],
+            [text for some in texts for text in some],
+            name=gold,
+            timeout_seconds=GOLD_TIMEOUT_SECONDS,
+        )
+
+    scores = np.array(_kept(out / "gold_scores.json", judge))
+    return Answers(messages=messages, texts=texts, gold=scores.reshape(len(texts), -1))
 
 
 def proxy_scores(folder: Path, answers: Answers) -> Floats:
-    """(P, N) scores by the reward model of a size; kept in a file, since they take a while."""
-    kept = folder / SCORES
-    if not kept.is_file():
-        write_json(kept, score(folder / "reward", answers).tolist())
-    return np.array(json.loads(kept.read_text(encoding="utf-8")))
+    """(P, N) scores by the reward model of a size."""
+    scores = _kept(folder / "answer_scores.json", lambda: score(folder / "reward", answers))
+    return np.array(scores).reshape(answers.gold.shape)
 
 
-def score(reward: Path, answers: Answers) -> Floats:
-    """(P, N) scores by a trained reward model; each different answer is read once."""
+def _kept(path: Path, make: Callable[[], list[float]]) -> list[float]:
+    """Scores of all answers from a file; they take a while, so they are made once."""
+    if not path.is_file():
+        write_json(path, make())
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def score(reward: Path, answers: Answers) -> list[float]:
+    """Scores by a trained reward model, prompt after prompt; each different answer is read once."""
     compute = compute_for("auto")
     model = load_reward_model(str(reward), compute)
-    prompts, texts, places = [], [], []
-    for prompt, some in zip(answers.messages, answers.texts, strict=True):
-        different = {text: len(texts) + i for i, text in enumerate(dict.fromkeys(some))}
-        places += [different[text] for text in some]
+    prompts, responses, places = [], [], []
+    for messages, texts in zip(answers.messages, answers.texts, strict=True):
+        prompt = encode_prompt(model.codec, messages, where="answers")
+        different = {text: len(prompts) + i for i, text in enumerate(dict.fromkeys(texts))}
+        places += [different[text] for text in texts]
         prompts += [prompt] * len(different)
-        texts += different
-    scores = np.array(score_texts(model, prompts, texts, compute))
-    return scores[places].reshape(answers.gold.shape)
+        responses += [encode_response(model.codec, text, where="answers") for text in different]
+    scores = score_sequences(model, from_lists(prompts, responses), compute)
+    return [scores[place] for place in places]
 
 
 def count_pairs(path: Path) -> int:
