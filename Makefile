@@ -1,21 +1,30 @@
 # One line per habit. `make quickstart` and `make test` need Python 3.11 or newer and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+PEERS := build/peers
 
-.PHONY: setup quickstart test test-browser test-postgres test-load test-pii learn check fmt docs
-.PHONY: bench bench-peers bench-table bench-labeling clean
+.PHONY: setup quickstart test test-browser test-postgres test-load test-pii test-peers learn check
+.PHONY: fmt docs bench bench-peers bench-table bench-labeling clean
 
 # Two tests at a time, one thread each.
-test test-browser test-postgres test-load test-pii check: export OMP_NUM_THREADS := 1
+test test-browser test-postgres test-load test-pii test-peers check: export OMP_NUM_THREADS := 1
 
 setup: .venv/installed
 
 quickstart: setup ; $(BIN)/trivium quickstart
+<<<<<<< HEAD
 test:       setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not learn and not browser and not postgres and not load and not pii"
+=======
+test:       setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not learn and not browser and not postgres and not load and not peers"
+>>>>>>> h_proofs
 test-browser: setup ; $(BIN)/python -m pytest -m browser tests/web
 test-postgres: setup .venv/postgres ; $(BIN)/python -m pytest -m "postgres and not load and not pii"
 test-load:  setup ; $(BIN)/python -m pytest -m "load and not postgres"
+<<<<<<< HEAD
 test-pii:   setup .venv/pii ; $(BIN)/python -m pytest -m "pii and not postgres" tests/store
+=======
+test-peers: setup $(PEERS)/trl-1.12.0/installed ; $(BIN)/python -m pytest -m peers tests/proofs
+>>>>>>> h_proofs
 learn:      setup ; $(BIN)/python -m pytest -m learn
 check:      setup
 	$(BIN)/ruff check .
@@ -27,7 +36,6 @@ fmt:        setup ; $(BIN)/ruff format . && $(BIN)/ruff check --fix .
 docs:       setup ; $(BIN)/python docs/generate.py
 # MODEL: a folder with SmolLM2-135M-Instruct. The peers live in environments of their own.
 MODEL ?= HuggingFaceTB/SmolLM2-135M-Instruct
-PEERS := build/peers
 bench-peers: $(PEERS)/trl-1.12.0/installed $(PEERS)/trl/installed
 bench:      setup bench-peers
 	$(BIN)/python benchmarks/bench.py --model $(MODEL) --python trl-1.12.0=$(PEERS)/trl-1.12.0/bin/python trl=$(PEERS)/trl/bin/python

@@ -29,6 +29,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             "no browser: expected Chromium on the PATH; install your system's package (Debian: "
             "chromium), or set CHROMIUM to the program"
         )
+    if "peers" in marks and not find_peer().is_file():
+        raise pytest.UsageError(
+            f"no TRL 1.12.0: expected its Python at {find_peer()}; run `make test-peers`, which "
+            "installs it, or set TRL_PYTHON to the Python of an environment that has it"
+        )
     if "postgres" in marks:
         import local_postgres
 
@@ -41,6 +46,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def find_browser() -> str | None:
     """CHROMIUM, else a browser of the PATH."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def find_peer() -> Path:
+    """TRL_PYTHON, else where `make test-peers` puts it."""
+    default = Path(__file__).parents[1] / "build/peers/trl-1.12.0/bin/python"
+    return Path(os.environ.get("TRL_PYTHON", default))
+
+
+@pytest.fixture(scope="session")
+def trl_python() -> Path:
+    """The Python of an environment with TRL 1.12.0."""
+    return find_peer()
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,11 @@ GROUPS = (
     ),
     Group(
         title="Learn how it works",
-        commands={"classic": classic_commands.classic, "study": commands.study},
+        commands={
+            "classic": classic_commands.classic,
+            "study": commands.study,
+            "overoptimise": commands.overoptimise,
+        },
     ),
     Group(
         title="Data",

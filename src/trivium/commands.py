@@ -168,6 +168,51 @@ def study(
         raise KeyboardInterrupt("go on by giving the same command again") from error
 
 
+def overoptimise(
+    *,
+    run: Path,
+    out: Path,
+    rankings: tuple[int, ...] = (30, 100, 300),
+    kl_coefs: tuple[float, ...] = (0.0, 0.1),
+    best_of: int = 256,
+    num_prompts: int = 96,
+    set: tuple[str, ...] = (),
+) -> None:
+    """Push reward models from few rankings too far, and see what people wanted rise and fall.
+
+    Each size is one reward model; the best of n answers and PPO optimise it while the run's gold
+    function looks on. Give the same command again to go on, or to add sizes.
+
+    Args:
+        run: Folder of a finished recipe whose evaluation has a gold function.
+        out: Folder for summary.json, table.md, figure.png and the stages.
+        rankings: How many of the run's rankings each reward model learns from.
+        kl_coefs: Prices of divergence in PPO: the first with every reward model, the others with
+            the one from fewest rankings. None given: best of n alone.
+        best_of: Answers of the SFT model to each prompt; n goes up to this.
+        num_prompts: Held-out prompts that are answered so often.
+        set: Changes to all stages: --set ppo.num_steps=60 reward.num_epochs=2
+    """
+    if min(rankings, default=0) < 1:
+        raise UserError(f"--rankings {' '.join(map(str, rankings))}: expected numbers above 0")
+    if best_of < 4:
+        raise UserError(f"--best-of {best_of}: expected 4 or more, for a curve")
+    from trivium.stages import overoptimise as studies
+
+    asked = studies.Study(
+        run=run,
+        rankings=rankings,
+        kl_coefs=kl_coefs,
+        best_of=best_of,
+        num_prompts=num_prompts,
+        changes=set,
+    )
+    try:
+        studies.run(asked, out)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("go on by giving the same command again") from error
+
+
 def chat(run: str, /, *, temperature: float = 1.0) -> None:
     """Talk with the model of a run.
 

@@ -6,7 +6,7 @@ Pure functions on plain lists; no model is run here and no file is read.
 from trivium.evals.agreement import Agreement, LabelerRanking, labeler_agreement
 from trivium.evals.calibration import Bin, Calibration, calibration, pair_probabilities
 from trivium.evals.cloze import cloze_accuracy
-from trivium.evals.frontier import sqrt_kl
+from trivium.evals.frontier import Fit, best_of_n, best_of_n_kl, fit, sqrt_kl
 from trivium.evals.intervals import Interval, bootstrap_mean, bootstrap_share, wilson
 from trivium.evals.ranking import (
     GapAccuracy,
@@ -25,6 +25,7 @@ __all__ = [
     "Agreement",
     "Bin",
     "Calibration",
+    "Fit",
     "GapAccuracy",
     "Interval",
     "LabelerRanking",
@@ -33,12 +34,15 @@ __all__ = [
     "WinRate",
     "accuracy",
     "accuracy_by_gap",
+    "best_of_n",
+    "best_of_n_kl",
     "bootstrap_mean",
     "bootstrap_share",
     "calibration",
     "cloze_accuracy",
     "correlation",
     "distinct_n",
+    "fit",
     "labeler_agreement",
     "longer_wins",
     "mean_words",
