@@ -12,19 +12,12 @@ test test-browser test-postgres test-load test-pii test-peers check: export OMP_
 setup: .venv/installed
 
 quickstart: setup ; $(BIN)/trivium quickstart
-<<<<<<< HEAD
-test:       setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not learn and not browser and not postgres and not load and not pii"
-=======
-test:       setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not learn and not browser and not postgres and not load and not peers"
->>>>>>> h_proofs
+test:       setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not learn and not browser and not postgres and not load and not pii and not peers"
 test-browser: setup ; $(BIN)/python -m pytest -m browser tests/web
 test-postgres: setup .venv/postgres ; $(BIN)/python -m pytest -m "postgres and not load and not pii"
 test-load:  setup ; $(BIN)/python -m pytest -m "load and not postgres"
-<<<<<<< HEAD
 test-pii:   setup .venv/pii ; $(BIN)/python -m pytest -m "pii and not postgres" tests/store
-=======
 test-peers: setup $(PEERS)/trl-1.12.0/installed ; $(BIN)/python -m pytest -m peers tests/proofs
->>>>>>> h_proofs
 learn:      setup ; $(BIN)/python -m pytest -m learn
 check:      setup
 	$(BIN)/ruff check .
