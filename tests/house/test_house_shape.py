@@ -6,7 +6,7 @@ import re
 from house_source import FILES, ROOT, SRC, TREES, at, nodes
 
 MAX_FILE_LINES = 400
-LONGER = {SRC / "config.py": 700}
+LONGER = {SRC / "config.py": 720}
 """One table of knobs, one sentence each: two files would be harder to search, not easier."""
 MAX_FUNCTION_LINES = 80
 MAY_INHERIT = {

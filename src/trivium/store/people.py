@@ -394,8 +394,7 @@ def _require_another_admin(connection: Connection, person_id: int, *, still: boo
     """Refuse to take the last admin's rights away."""
     if still:
         return
-    admins = select(people.c.id).where(
-        people.c.role == Role.ADMIN, people.c.active, people.c.passphrase.is_not(None)
-    )
+    known = people.c.passphrase.is_not(None)
+    admins = select(people.c.id).where(people.c.role == Role.ADMIN, people.c.active, known)
     if list(connection.execute(admins.with_for_update()).scalars()) == [person_id]:
         raise UserError("role: the last admin stays one; make somebody else an admin first")
