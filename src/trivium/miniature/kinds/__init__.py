@@ -55,13 +55,10 @@ def _kind(name: str, share: float, module: Any) -> Kind:
 
 
 KINDS = (
-    _kind("story", 0.34, stories),
-    _kind("explanation", 0.22, explanations),
-    _kind("question", 0.14, questions),
-    _kind("rewriting", 0.10, rewriting),
-    _kind("list", 0.10, lists),
-    _kind("refusal", 0.10, refusals),
+    _kind("story", 0.22, stories),
+    _kind("explanation", 0.16, explanations),
+    _kind("question", 0.22, questions),
+    _kind("rewriting", 0.12, rewriting),
+    _kind("list", 0.14, lists),
+    _kind("refusal", 0.14, refusals),
 )
-"""Shares as in the use cases of Ouyang et al. 2022, table 1, of what a small world can have: there
-generation and chat are 54 %, answering questions 15, brainstorming 11, rewriting and summarising
-11. Requests that should be declined are in no table; a tenth of them makes manners count."""
