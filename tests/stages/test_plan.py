@@ -103,12 +103,12 @@ def test_a_typical_batch_and_a_large_one():
 
 def test_the_busiest_moment():
     held = {"weights": 100, "gradients": 10, "optimizer": 20}
-    learning = Memory(**held, activations=7, update=5, past=16)
+    learning = Memory(**held, activations=7, update=5, reading=4, past=12)
     assert learning.peak() == 100 + 20 + 10 + 7
-    updating = Memory(**held, activations=7, update=8, past=16)
+    updating = Memory(**held, activations=7, update=8, reading=4, past=12)
     assert updating.peak() == 100 + 20 + 10 + 8
-    writing = Memory(**held, activations=7, update=5, past=18)
-    assert writing.peak() == 100 + 20 + 18
+    writing = Memory(**held, activations=7, update=5, reading=4, past=14)
+    assert writing.peak() == 100 + 20 + 4 + 14
 
 
 def test_time_of_many_layers_from_that_of_few(tiny_model):

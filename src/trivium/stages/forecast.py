@@ -69,6 +69,7 @@ class Memory:
         optimizer: Adam's moments.
         activations: kept for the largest backward, its logits included.
         update: what an update needs besides.
+        reading: what one layer holds while the largest text is read, and its logits.
         past: keys and values while answers are written.
     """
 
@@ -77,12 +78,13 @@ class Memory:
     optimizer: int
     activations: int
     update: int
+    reading: int
     past: int
 
     def peak(self) -> int:
-        """Answers are written while there are no gradients; an update comes after backward."""
+        """Texts are read and written while there are no gradients; an update follows backward."""
         learning = self.gradients + max(self.activations, self.update)
-        return self.weights + self.optimizer + max(learning, self.past)
+        return self.weights + self.optimizer + max(learning, self.past + self.reading)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,6 +318,7 @@ def forecast(  # noqa: PLR0913 - a stage in numbers
     moved = sum(learned_parameters(model, lora) for model in trained)
     still = sum(model.num_parameters() for model in frozen)
     learning = [kept(w) for w in works if w.kind == "learn"]
+    reading = [kept(w, layers=1) for w in works if w.kind in {"read", "fill"}]
     return Forecast(
         updates=updates,
         # An adapter is updated in no time worth counting.
@@ -328,16 +331,21 @@ def forecast(  # noqa: PLR0913 - a stage in numbers
             optimizer=8 * moved,
             activations=activations or max(learning, default=0),
             update=update,
+            reading=max(reading, default=0),
             past=past,
         ),
     )
 
 
-def kept(work: Work) -> int:
-    """Bytes that the largest pass of a work keeps for backward, logits and their copy included."""
+def kept(work: Work, *, layers: int | None = None) -> int:
+    """Bytes that the largest pass of a work keeps for backward, logits and their copy included.
+
+    ``layers``: of how many; None: of all. Without backward one layer's are held at a time.
+    """
     shape, largest = shape_of(work.model), work.largest
     logits = cost.logit_bytes(shape, largest.predicted, most=LOGIT_ELEMENTS)
-    return cost.activation_bytes(shape, largest.tokens, number_bytes=4) + 2 * logits
+    whole = cost.activation_bytes(shape, largest.tokens, number_bytes=4)
+    return whole * (layers or shape.layers) // shape.layers + 2 * logits
 
 
 def learned_parameters(model: PreTrainedModel, lora: LoRA | None) -> int:

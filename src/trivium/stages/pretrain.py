@@ -4,6 +4,7 @@ Real runs start from a pretrained model and never come here.
 """
 
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -43,9 +44,21 @@ def run(cfg: Pretrain, out: Path, *, resume: bool = False) -> None:
     compute = compute_for(cfg.compute_dtype)
     with open_run(out, stage="pretrain", config=cfg, resume=resume) as run_:
         torch.manual_seed(cfg.seed)
-        world = build(cfg.seed)
+        world = world_of(cfg.seed)
         write_world(world, out / "data")
         train(cfg, run_, world, compute)
+
+
+@lru_cache(maxsize=1)
+def world_of(seed: int) -> World:
+    """`build`, once: what was made to foresee a run serves the run."""
+    return build(seed)
+
+
+@lru_cache(maxsize=1)
+def tokenizer_of(seed: int, vocab_size: int) -> PreTrainedTokenizerFast:
+    """The tokenizer of a world's corpus, trained once."""
+    return train_tokenizer(world_of(seed).corpus, vocab_size)
 
 
 def write_world(world: World, folder: Path) -> None:
@@ -67,7 +80,7 @@ def train(cfg: Pretrain, run: Run, world: World, compute: Compute) -> None:
     if checkpoint:
         policy = load_policy(str(checkpoint.path / "policy"), compute)
     else:
-        policy = new_base(cfg, world.corpus, compute)
+        policy = new_base(cfg, compute)
     corpus = str(run.dir / "data" / "pretraining.jsonl")
     stream = open_stream(
         lambda: (row.text for row in read_texts(corpus)),
@@ -135,9 +148,9 @@ def train(cfg: Pretrain, run: Run, world: World, compute: Compute) -> None:
     )
 
 
-def new_base(cfg: Pretrain, corpus: list[str], compute: Compute) -> Policy:
-    """A tokenizer trained on the corpus and a Llama-style model with fresh weights."""
-    codec = make_codec(train_tokenizer(corpus, cfg.vocab_size))
+def new_base(cfg: Pretrain, compute: Compute) -> Policy:
+    """A tokenizer trained on the world's corpus and a Llama-style model with fresh weights."""
+    codec = make_codec(tokenizer_of(cfg.seed, cfg.vocab_size))
     model = LlamaForCausalLM(shape(cfg, codec))
     return Policy(model=model.to(compute.device).eval(), codec=codec, name="new base")
 

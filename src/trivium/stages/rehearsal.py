@@ -13,7 +13,6 @@ from typing import Any
 from trivium.config import PPO, SFT, Collect, Evaluate, Pretrain, Reward, StageConfig
 from trivium.data import read_demonstrations, write_jsonl
 from trivium.labels import Demonstration
-from trivium.miniature import build
 from trivium.models import Policy
 from trivium.models.load import load_blank
 from trivium.rewards.functions import load_function
@@ -79,9 +78,8 @@ def _save(policy: Policy, folder: Path) -> None:
 
 
 def _pretrain(config: Pretrain, folder: Path) -> None:
-    world = build(config.seed)
-    pretrain.write_world(world, folder / "data")
-    codec = make_codec(pretrain.train_tokenizer(world.corpus, config.vocab_size))
+    pretrain.write_world(pretrain.world_of(config.seed), folder / "data")
+    codec = make_codec(pretrain.tokenizer_of(config.seed, config.vocab_size))
     pretrain.shape(config, codec).save_pretrained(folder / "model")
     codec.tokenizer.save_pretrained(folder / "model")
 
