@@ -20,7 +20,7 @@ SIZES = {
     "batch": 4,
     "per_backward": 2,
     "max_prompt_tokens": 64,
-    "max_response_tokens": 64,
+    "max_response_tokens": 32,
 }
 
 
@@ -32,11 +32,11 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="trivium-bench-") as folder:
         task = prepare("ppo_fixed", asked.model, Path(folder) / "task", **SIZES)
-        rows = {
-            rank: measure(task, rank, asked.steps, Path(folder) / f"rank-{rank}")
-            for rank in (0, asked.rank)
-        }
-    full, lora = rows.values()
+        sides = []
+        for rank in (0, asked.rank):
+            sides.append(measure(task, rank, asked.steps, Path(folder) / f"rank-{rank}"))
+            print(f"rank {rank}: {sides[-1]}", flush=True)
+    full, lora = sides
     for name in full:
         print(f"{name:24} {full[name]:10.3f} {lora[name]:10.3f} {lora[name] / full[name]:8.3f}")
 

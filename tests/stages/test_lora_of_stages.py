@@ -298,7 +298,10 @@ def brief(prompts, responses):
 
 @pytest.mark.learn
 def test_adapters_learn_a_reward(tiny, few, tmp_path, monkeypatch):
-    """Shorter answers are better, at hardly any price for the KL: they get shorter."""
+    """Fewer letters are better, at hardly any price for the KL: a tenth of them go.
+
+    64 answers have about 26 letters each; a step's mean score errs by 0.03.
+    """
     (tmp_path / "what_we_like.py").write_text(BRIEF)
     monkeypatch.syspath_prepend(tmp_path)
     cfg = replace(
@@ -307,7 +310,7 @@ def test_adapters_learn_a_reward(tiny, few, tmp_path, monkeypatch):
         kl_coef=0.01,
         ptx_coef=0.0,
         missing_eos_score=None,
-        num_steps=30,
+        num_steps=25,
         episodes_per_step=64,
         episodes_per_minibatch=32,
         episodes_per_backward=32,
@@ -316,5 +319,5 @@ def test_adapters_learn_a_reward(tiny, few, tmp_path, monkeypatch):
     )
     ppo.run(cfg, tmp_path / "run")
     scores = [row["objective/score"] for row in metrics(tmp_path / "run")]
-    first, last = sum(scores[:5]) / 5, sum(scores[-5:]) / 5
-    assert last > 0.7 * first, scores  # scores are negative: a third of the length is gone
+    first, last = sum(scores[:5]) / 5, sum(scores[-10:]) / 10
+    assert last > first + 0.1, scores
