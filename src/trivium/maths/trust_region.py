@@ -104,8 +104,10 @@ def tangent(
     with warnings.catch_warnings(), forward_ad.dual_level(), torch.no_grad():
         # The first time, torch compiles decompositions of its own in a way that it warns of.
         warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
-        logits = logits_of(forward_ad.make_dual(weights.detach(), vector))
-        return forward_ad.unpack_dual(logits).tangent
+        moving = forward_ad.make_dual(weights.detach(), vector)  # pyright: ignore[reportUnknownMemberType]
+        change = forward_ad.unpack_dual(logits_of(moving)).tangent  # pyright: ignore[reportUnknownMemberType]
+    assert change is not None, "the logits do not depend on the weights"
+    return change
 
 
 def conjugate_gradient(
