@@ -123,7 +123,8 @@ def _draft(insert_of: Callable[..., Any]) -> Any:
     new = insert_of(drafts)
     columns = {name: new.excluded[name] for name in ("body", "sequence", "saved_ms")}
     older = drafts.c.sequence <= new.excluded.sequence
-    return new.on_conflict_do_update(index_elements=["assignment_id"], set_=columns, where=older)
+    kept = new.on_conflict_do_update(index_elements=["assignment_id"], set_=columns, where=older)
+    return kept.returning(drafts.c.sequence)
 
 
 _DRAFT = {"sqlite": _draft(sqlite.insert), "postgresql": _draft(postgresql.insert)}
@@ -238,7 +239,7 @@ def save_draft(
             expires_ms = _renew(connection, assignment_id, parsed_settings(row.rules), at_ms)
         written = {"body": content, "sequence": sequence, "saved_ms": at_ms}
         draft = {"assignment_id": assignment_id, **written}
-        kept = connection.execute(_DRAFT[connection.dialect.name], draft).rowcount == 1
+        kept = connection.execute(_DRAFT[connection.dialect.name], draft).first() is not None
     return DraftSaved(saved_ms=at_ms, expires_ms=expires_ms, live=live, kept=kept)
 
 

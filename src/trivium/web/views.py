@@ -6,12 +6,13 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from re import findall
 from time import time
+from typing import NamedTuple
 from uuid import uuid4
 
 from markupsafe import Markup
 
 from trivium.labels import Message
-from trivium.labels.question import Choice, Scale
+from trivium.labels.question import Choice
 from trivium.store.desk import Assignment
 from trivium.web.rendering import fragment, markdown
 
@@ -65,6 +66,15 @@ class TaskPage:
     shown_ms: int
 
 
+class Ratings(NamedTuple):
+    """A question's scale, as a key of what is kept."""
+
+    low: int
+    high: int
+    low_text: str
+    high_text: str
+
+
 def task_page(assignment: Assignment, filled: Fields | None = None) -> TaskPage:
     """The page of an assignment.
 
@@ -75,6 +85,9 @@ def task_page(assignment: Assignment, filled: Fields | None = None) -> TaskPage:
     draft = assignment.draft
     known = filled if filled is not None else _fields(draft.body) if draft else {}
     question, ranks = assignment.question, len(assignment.answers)
+    scale = question.rating
+    ratings = Ratings(scale.low, scale.high, scale.low_text, scale.high_text)
+    flags = tuple((flag.id, flag.text) for flag in question.flags)
     return TaskPage(
         id=assignment.id,
         turns=[_turn(message) for message in assignment.prompt],
@@ -89,8 +102,8 @@ def task_page(assignment: Assignment, filled: Fields | None = None) -> TaskPage:
                 controls=controls(
                     shown.letter,
                     ranks,
-                    question.rating,
-                    tuple(question.flags),
+                    ratings,
+                    flags,
                     rank=_number(known, f"rank.{shown.key}"),
                     rating=_number(known, f"rating.{shown.key}"),
                     ticked=frozenset(known.get(f"flag.{shown.key}", ())),
@@ -117,8 +130,8 @@ def task_page(assignment: Assignment, filled: Fields | None = None) -> TaskPage:
 def controls(
     letter: str,
     ranks: int,
-    scale: Scale,
-    flags: tuple[Choice, ...],
+    scale: Ratings,
+    flags: tuple[tuple[str, str], ...],
     *,
     rank: int | None,
     rating: int | None,
