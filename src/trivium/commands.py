@@ -172,7 +172,7 @@ def overoptimise(
     *,
     run: Path,
     out: Path,
-    rankings: tuple[int, ...] = (30, 100, 300),
+    rankings: tuple[int, ...] = (30, 300),
     kl_coefs: tuple[float, ...] = (0.0, 0.1),
     best_of: int = 256,
     num_prompts: int = 96,

@@ -80,19 +80,27 @@ def run(study: Study, out: Path) -> None:
     stages = plan(study, source, out)
     for number, (folder, config) in enumerate(stages.items(), 1):
         check_same(folder, config)
-        if _status(folder) == "finished":
+        if overoptimise_report.is_finished(folder):
             continue
         title = f"{number}/{len(stages)} {folder.relative_to(out)}"
         console.rule(title, align="left", characters="=")
         pipeline.run_stage(config, folder, resume=folder.exists())
+        if isinstance(config, PPO):
+            conclude(study, source, out)
+    summary = conclude(study, source, out)
+    console.print(overoptimise_report.table(summary))
+    console.print(f"wrote summary.json, table.md and figure.png in {out}", highlight=False)
+
+
+def conclude(study: Study, source: Source, out: Path) -> dict[str, Any]:
+    """Write what is known so far: summary.json, table.md and figure.png; returns the summary."""
     summary = overoptimise_report.summarise(
         out, sizes=sizes_of(study), kl_coefs=study.kl_coefs, gold=source.gold
     )
     write_json(out / "summary.json", summary)
     write_text(out / "table.md", overoptimise_report.markdown(summary))
     save_figure(summary, out / "figure.png")
-    console.print(overoptimise_report.table(summary))
-    console.print(f"wrote summary.json, table.md and figure.png in {out}", highlight=False)
+    return summary
 
 
 def read_source(study: Study) -> Source:
@@ -216,8 +224,3 @@ def check_same(folder: Path, config: StageConfig) -> None:
         raise UserError(
             f"{folder}: holds a stage with other settings; choose another --out, or remove it"
         )
-
-
-def _status(folder: Path) -> str | None:
-    summary = read_summary(folder)
-    return None if summary is None else str(summary["status"])

@@ -8,7 +8,7 @@ Legend: P prompts, N answers to each; E episodes of a PPO step, S steps.
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,35 +60,51 @@ def ppo_name(kl_coef: float) -> str:
     return f"ppo-{kl_coef:g}"
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether the stage there is done."""
+    summary = read_summary(folder)
+    return summary is not None and summary["status"] == "finished"
+
+
 def summarise(out: Path, *, sizes: Sequence[int], kl_coefs: Sequence[float], gold: str) -> Figures:
-    """All that was found, ready for JSON."""
+    """All that is known so far, ready for JSON; the reward models must be finished."""
     answers = read_answers(out, gold)
-    mean, deviation = float(answers.gold.mean()), float(answers.gold.std())
-    found = {}
-    for size in sizes:
-        folder = folder_of(out, size)
-        proxy = proxy_scores(folder, answers)
-        unit = float(proxy.std())
-        asked = kl_coefs if size == sizes[0] else kl_coefs[:1]
-        heldout = (read_summary(folder / "reward") or {})["heldout"]
-        found[str(size)] = {
-            "comparisons": count_pairs(folder / "rankings.jsonl"),
-            "heldout_accuracy": heldout["accuracy"],
-            "correlation": float(np.corrcoef(proxy.ravel(), answers.gold.ravel())[0, 1]),
-            "best_of_n": best_of_n_curve(proxy, answers.gold, unit=unit, gold_unit=deviation),
-            "ppo": {
-                f"{kl_coef:g}": ppo_curve(
-                    folder / ppo_name(kl_coef), unit=unit, gold_unit=deviation
-                )
-                for kl_coef in asked
-            },
-        }
+    unit = float(answers.gold.std())
+    asked = {size: kl_coefs if size == sizes[0] else kl_coefs[:1] for size in sizes}
+    runs = {
+        size: {beta: folder_of(out, size) / ppo_name(beta) for beta in betas}
+        for size, betas in asked.items()
+    }
+    done = [is_finished(folder) for own in runs.values() for folder in own.values()]
     return {
-        "status": "finished",
+        "status": "finished" if all(done) else "running",
         "prompts": len(answers.texts),
         "answers": len(answers.texts[0]),
-        "gold": {"mean": mean, "deviation": deviation},
-        "rankings": found,
+        "gold": {"mean": float(answers.gold.mean()), "deviation": unit},
+        "rankings": {
+            str(size): size_figures(folder_of(out, size), runs[size], answers, gold_unit=unit)
+            for size in sizes
+        },
+    }
+
+
+def size_figures(
+    folder: Path, runs: Mapping[float, Path], answers: Answers, *, gold_unit: float
+) -> Figures:
+    """One proxy: how good it is, and both ways of optimising it."""
+    proxy = proxy_scores(folder, answers)
+    unit = float(proxy.std())
+    heldout = (read_summary(folder / "reward") or {})["heldout"]
+    return {
+        "comparisons": count_pairs(folder / "rankings.jsonl"),
+        "heldout_accuracy": heldout["accuracy"],
+        "correlation": float(np.corrcoef(proxy.ravel(), answers.gold.ravel())[0, 1]),
+        "best_of_n": best_of_n_curve(proxy, answers.gold, unit=unit, gold_unit=gold_unit),
+        "ppo": {
+            f"{kl_coef:g}": ppo_curve(run, unit=unit, gold_unit=gold_unit)
+            for kl_coef, run in runs.items()
+            if is_finished(run)
+        },
     }
 
 
