@@ -1,5 +1,6 @@
 """Counters in place of clocks: FLOPs, rows through the first matrix, the largest tensor."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,9 +46,17 @@ ATTENTION = {
 }
 
 
+def linear_flops(states, weight, *rest, out_shape=None, **named) -> int:
+    """A product with a weight that was reordered (models/reordered.py)."""
+    return 2 * math.prod(states) * weight[0]
+
+
 def flops_of(work: Callable[[], object]) -> int:
     """FLOPs that torch sees while ``work`` is done."""
-    counted = ATTENTION | {aten.addmm_: added_product_flops}
+    counted = ATTENTION | {
+        aten.addmm_: added_product_flops,
+        torch.ops.mkldnn._linear_pointwise: linear_flops,
+    }
     with FlopCounterMode(display=False, custom_mapping=counted) as counter:
         work()
     seen = counter.get_flop_counts()["Global"]

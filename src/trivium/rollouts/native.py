@@ -20,6 +20,7 @@ from trivium.models import Compute
 from trivium.models.attention import run_trunk
 from trivium.models.layout import pack
 from trivium.models.memory import Filling, Memory, Writing, bytes_per_token, new_memory
+from trivium.models.reordered import reordered_weights
 from trivium.rollouts.episodes import Episodes
 from trivium.text import from_lists
 
@@ -92,21 +93,22 @@ def generate(
     # Long prompts first: what is left at the end is short. Neighbours that are equal stay so.
     waiting = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     active: list[int] = []
-    while waiting or active:
-        free = slots - len(active)
-        if waiting and (not active or free >= max(1, REFILL_SHARE * slots)):
-            entering, waiting = waiting[:free], waiting[free:]
-            states = _read(model, [prompts[i] for i in entering], memory, len(active), compute)
-            first = len(active)
-            active += entering
-        else:
-            states = _write(model, prompts, sheet, active, memory, compute)
-            first = 0
-        with compute.autocast():
-            logits = head(states)
-        rows = torch.tensor(active[first:], device=device)
-        going = _draw_onto(sheet, rows, logits, sampling, end_id)
-        _leave(prompts, sheet, active, first, going.tolist(), memory)
+    with reordered_weights(model):
+        while waiting or active:
+            free = slots - len(active)
+            if waiting and (not active or free >= max(1, REFILL_SHARE * slots)):
+                entering, waiting = waiting[:free], waiting[free:]
+                states = _read(model, [prompts[i] for i in entering], memory, len(active), compute)
+                first = len(active)
+                active += entering
+            else:
+                states = _write(model, prompts, sheet, active, memory, compute)
+                first = 0
+            with compute.autocast():
+                logits = head(states)
+            rows = torch.tensor(active[first:], device=device)
+            going = _draw_onto(sheet, rows, logits, sampling, end_id)
+            _leave(prompts, sheet, active, first, going.tolist(), memory)
     lengths = sheet.lengths.tolist()
     tokens, logprobs = sheet.tokens.cpu(), sheet.logprobs.cpu()
     responses = [row[:n].tolist() for row, n in zip(tokens, lengths, strict=True)]

@@ -1,0 +1,48 @@
+"""Weight matrices in the order in which the processor reads them, for products with few rows.
+
+A step of sampling multiplies every matrix with one row for each answer. For so few rows MKL spends
+most of its time on bringing the matrix in order, again at every token; oneDNN takes a matrix that
+has been brought in order once. Measured in docs/performance.md.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MOST_ROWS = 32
+"""With more rows the order matters less than the products; from 64 on MKL is as fast."""
+
+
+@contextmanager
+def reordered_weights(model: nn.Module) -> Iterator[None]:
+    """Within the block, products with at most `MOST_ROWS` rows read reordered copies of weights.
+
+    Copies are made of every fp32 linear layer on an x86 processor, once; they take the memory of
+    the weights again. Elsewhere nothing changes. Weights must not change within the block, and no
+    gradient passes through such a product.
+    """
+    layers = [m for m in model.modules() if type(m) is nn.Linear and _helps(m.weight)]
+    for layer in layers:
+        copy = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), MOST_ROWS)
+        layer.forward = partial(_product, layer, copy)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _helps(weight: Tensor) -> bool:
+    there = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
+    return there and weight.device.type == "cpu" and weight.dtype is torch.float32
+
+
+def _product(layer: nn.Linear, copy: Tensor, states: Tensor) -> Tensor:
+    few = states.numel() <= MOST_ROWS * states.shape[-1]
+    if not few or torch.is_autocast_enabled("cpu"):
+        return F.linear(states, layer.weight, layer.bias)
+    return torch.ops.mkldnn._linear_pointwise(states, copy, layer.bias, "none", [], "")
