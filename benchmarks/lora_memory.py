@@ -17,8 +17,8 @@ from tasks import prepare
 
 SIZES = {
     "iterations": 1,
-    "batch": 4,
-    "per_backward": 2,
+    "batch": 2,
+    "per_backward": 1,
     "max_prompt_tokens": 64,
     "max_response_tokens": 32,
 }
