@@ -24,7 +24,7 @@ from trivium.text import Sequences, from_lists, select
 Kind = Literal["learn", "read", "fill", "write"]
 """With gradients; without; prompts read into slots; one token a slot at a time, each drawn."""
 
-DRAWS = 64
+DRAWS = 256
 """Micro-batches that are drawn to find a typical and a large one."""
 
 
@@ -340,12 +340,13 @@ def forecast(  # noqa: PLR0913 - a stage in numbers
 def kept(work: Work, *, layers: int | None = None) -> int:
     """Bytes that the largest pass of a work keeps for backward, logits and their copy included.
 
-    ``layers``: of how many; None: of all. Without backward one layer's are held at a time.
+    ``layers``: of how many; without backward one layer's are held at a time. None: of all, and one
+    layer's once more, for the gradients that backward makes on its way.
     """
     shape, largest = shape_of(work.model), work.largest
     logits = cost.logit_bytes(shape, largest.predicted, most=LOGIT_ELEMENTS)
     whole = cost.activation_bytes(shape, largest.tokens, number_bytes=4)
-    return whole * (layers or shape.layers) // shape.layers + 2 * logits
+    return whole * (layers or shape.layers + 1) // shape.layers + 2 * logits
 
 
 def learned_parameters(model: PreTrainedModel, lora: LoRA | None) -> int:
