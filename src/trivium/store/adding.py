@@ -65,7 +65,7 @@ class _Once(NamedTuple):
     """Statements for a table whose rows are known by their digests."""
 
     insert: Insert
-    ids: Select[Any]
+    ids: "Select[Any, Any]"
 
 
 def _once(table: Table) -> _Once:

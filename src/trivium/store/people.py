@@ -21,11 +21,7 @@ from trivium.store.schema import AnyRow, invites, people, sessions
 LONGEST_NAME = 100
 _RENEWED_AFTER = 10 * clock.MINUTE
 _LIVE_SESSION = (
-    select(
-        people,
-        sessions.c.id.label("session_id"),
-        *(sessions.c.expires_ms, sessions.c.lifetime_ms),
-    )
+    select(people, sessions.c.id.label("session_id"), sessions.c.expires_ms, sessions.c.lifetime_ms)
     .join(people, people.c.id == sessions.c.person_id)
     .where(
         sessions.c.token_hash == bindparam("token_hash"),
