@@ -41,8 +41,8 @@ def _helps(weight: Tensor) -> bool:
     return there and weight.device.type == "cpu" and weight.dtype is torch.float32
 
 
-def _product(layer: nn.Linear, copy: Tensor, states: Tensor) -> Tensor:
-    few = states.numel() <= MOST_ROWS * states.shape[-1]
+def _product(layer: nn.Linear, copy: Tensor, input: Tensor) -> Tensor:
+    few = input.numel() <= MOST_ROWS * input.shape[-1]
     if not few or torch.is_autocast_enabled("cpu"):
-        return F.linear(states, layer.weight, layer.bias)
-    return torch.ops.mkldnn._linear_pointwise(states, copy, layer.bias, "none", [], "")
+        return F.linear(input, layer.weight, layer.bias)
+    return torch.ops.mkldnn._linear_pointwise(input, copy, layer.bias, "none", [], "")
