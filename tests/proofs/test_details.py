@@ -73,7 +73,7 @@ def test_demonstrations_end_with_their_end_and_are_dropped_rather_than_cut(
     ]
     sampling = config().sampling.__class__(max_response_tokens=16)
     sequences, report = encode_demonstrations(rows, codec, sampling)
-    assert report.dropped == ("long",)
+    assert [row.id for row in report.dropped] == ["long"]
     trained = sequences.tokens[sequences.predicted()].tolist()
     assert trained[-1] == codec.end_id
     assert trained.count(codec.end_id) == 1
