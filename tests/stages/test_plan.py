@@ -139,7 +139,7 @@ def test_a_run_begins_with_its_plan_and_keeps_it(tiny):
 def test_the_command_prints_every_phase(capsys):
     assert cli.main(["plan", "tiny_cpu"]) == 0
     shown = capsys.readouterr().out
-    for word in ("pretrain", "ppo_ptx", "evaluate", "TFLOP", "gradients", "GFLOP/s"):
+    for word in ("pretrain", "ppo_ptx", "evaluate", "TFLOP", "grads", "GFLOP/s"):
         assert word in shown
 
 

@@ -115,7 +115,7 @@ def show(recipe: Recipe, phases: list[Phase], roofs: Roofs) -> None:
     flops = sum(phase.forecast.flops() for phase in phases)
     work.add_row("in all", "", "", "", f"{flops / 1e12:,.1f}", duration(total))
     console.print(work)
-    kinds = ("weights", "gradients", "Adam", "backward", "reading", "past", "libraries", "peak")
+    kinds = ("weights", "grads", "Adam", "kept", "read", "past", "libs", "peak")
     memory = _table("memory, MB", kinds)
     for phase in phases:
         m = phase.forecast.memory
@@ -129,8 +129,8 @@ def show(recipe: Recipe, phases: list[Phase], roofs: Roofs) -> None:
         f"roofs measured now: {rates} GFLOP/s, copy {roofs.bytes / 1e9:.0f} GB/s; "
         f"at the first, all FLOPs would take {duration(flops / max(roofs.flops.values()))}\n"
         "Answers are taken to be as long as demonstrations. Not counted: checkpoints, reports, "
-        "reward functions. Gradients and backward are not held with reading and past (keys and "
-        "values).",
+        "reward functions. Gradients and what is kept for backward are not held with what is read "
+        "and the past (keys and values).",
         highlight=False,
     )
 
