@@ -314,10 +314,10 @@ def _batches(rows: Iterable[RowT], size: int) -> Iterator[list[RowT]]:
 
 @contextmanager
 def _unhurried() -> Generator[None]:
-    """Wait afterwards as long as the block took, so that labelers get their turn."""
+    """Wait afterwards twice as long as the block took, so that labelers get their turn."""
     start = time.monotonic()
     yield
-    time.sleep(time.monotonic() - start)
+    time.sleep(2 * (time.monotonic() - start))
 
 
 def _largest(lines: Iterable[LabelLine]) -> int:
