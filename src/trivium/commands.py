@@ -85,9 +85,9 @@ def plan(
         return recipes.load(recipe, out=out, model=model, data=data, seed=seed, overrides=set)
 
     load(Path("plan"))  # a mistake in the recipe is told before torch is loaded
-    from trivium.stages import planning
+    from trivium.stages.planning import command
 
-    planning.run(load)
+    command.run(load)
 
 
 def resume(run: Path, /) -> None:
@@ -151,7 +151,7 @@ def study(
         knob: What is varied; all else is as in the run.
         run: Folder of a finished recipe.
         values: Values of the knob, apart or with commas: 0 0.02 0.1. For estimator any of reinforce
-            reward-to-go baseline actor-critic rloo grpo ppo-clip ppo-kl.
+            reward-to-go baseline actor-critic rloo grpo ppo-clip ppo-kl trpo.
         out: Folder for summary.json, table.md, figure.png and the trials.
         stage: The run's PPO stage to vary; None: its first (for ptx-coef: the first with web text).
         seeds: Trials of each value: the run's seed, the next, ...

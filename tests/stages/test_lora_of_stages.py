@@ -27,7 +27,7 @@ from trivium.rewards import score_texts
 from trivium.runs.checkpoint import latest
 from trivium.runs.directory import Run, open_run
 from trivium.stages import ppo, reward, sft
-from trivium.stages.foresee import foresee
+from trivium.stages.planning.by_stage import foresee
 from trivium.stages.ppo_experience import RewardScale, act, judge
 from trivium.stages.ppo_learn import learn
 from trivium.stages.ppo_models import load_networks

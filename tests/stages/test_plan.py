@@ -13,8 +13,8 @@ from trivium.cost import Reading
 from trivium.models import compute_for
 from trivium.models.shape import shape_of
 from trivium.runs import recipes
-from trivium.stages import outlook, planning, timing
-from trivium.stages.forecast import Forecast, Memory, large, typical
+from trivium.stages.planning import command, outlook, timing
+from trivium.stages.planning.forecast import Forecast, Memory, large, typical
 
 pytestmark = pytest.mark.xdist_group("tiny")
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.xdist_group("tiny")
 def foreseen(tmp_path_factory) -> dict[str, Forecast]:
     """The forecast of every stage of the recipe that `tiny` is a run of."""
     folder = tmp_path_factory.mktemp("plan")
-    foreseen = planning.foresee_all(recipes.load("tiny_cpu", out=folder), folder)
+    foreseen = command.foresee_all(recipes.load("tiny_cpu", out=folder), folder)
     return {name: forecast for name, (forecast, _) in foreseen.items()}
 
 

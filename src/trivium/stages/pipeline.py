@@ -17,7 +17,8 @@ from trivium.runs.pipeline_summary import summarise
 from trivium.runs.plots import model_title
 from trivium.runs.recipes import Entry, Recipe
 from trivium.runs.report import write_pipeline_report, write_stage_report
-from trivium.stages import collect, evaluate, outlook, ppo, pretrain, reward, sft
+from trivium.stages import collect, evaluate, ppo, pretrain, reward, sft
+from trivium.stages.planning import outlook
 
 RECIPE_NAME = "recipe.yaml"
 

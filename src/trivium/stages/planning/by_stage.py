@@ -23,7 +23,7 @@ from trivium.models.load import load_blank
 from trivium.models.shape import shape_of
 from trivium.rewards.spec import is_function, parse_rewards
 from trivium.stages import collect, evaluate, ppo_setup, pretrain, reward, sft
-from trivium.stages.forecast import (
+from trivium.stages.planning.forecast import (
     Forecast,
     Work,
     answer_lengths,

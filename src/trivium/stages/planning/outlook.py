@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from trivium.errors import UserError
 from trivium.models import compute_for
@@ -13,7 +12,7 @@ from trivium.runs.directory import read_summary
 from trivium.runs.pipeline_summary import at, number, read_json
 from trivium.runs.progress import duration
 from trivium.runs.recipes import Recipe
-from trivium.stages import planning
+from trivium.stages.planning.command import expect, table
 
 NAME = "plan.json"
 
@@ -26,7 +25,7 @@ def announce(load: Callable[[Path], Recipe], out: Path, console: Console) -> Non
     """
     console.print("looking at what this will take ...", highlight=False)
     try:
-        _, phases = planning.expect(load, compute_for("auto"))
+        _, phases = expect(load, compute_for("auto"))
     except UserError as error:
         console.print(f"no forecast: {error}", markup=False, highlight=False, soft_wrap=True)
         return
@@ -35,12 +34,12 @@ def announce(load: Callable[[Path], Recipe], out: Path, console: Console) -> Non
         for phase in phases
     }
     write_json(out / NAME, {"stages": plan})
-    table = _table("the plan", ("time", "memory, GB"))
+    shown = table("the plan", ("time", "memory, GB"))
     for phase in phases:
-        table.add_row(phase.name, duration(phase.seconds), _gigabytes(phase.peak_bytes()))
+        shown.add_row(phase.name, duration(phase.seconds), _gigabytes(phase.peak_bytes()))
     most = max(phase.peak_bytes() for phase in phases)
-    table.add_row("in all", duration(sum(phase.seconds for phase in phases)), _gigabytes(most))
-    console.print(table, highlight=False)
+    shown.add_row("in all", duration(sum(phase.seconds for phase in phases)), _gigabytes(most))
+    console.print(shown, highlight=False)
 
 
 def compare(recipe: Recipe, out: Path, console: Console) -> None:
@@ -48,12 +47,12 @@ def compare(recipe: Recipe, out: Path, console: Console) -> None:
     plan = read_json(out / NAME)
     if not plan:
         return
-    table = _table("planned and done", ("planned", "took", "memory planned, GB", "was"))
+    shown = table("planned and done", ("planned", "took", "memory planned, GB", "was"))
     summaries = {entry.name: read_summary(out / entry.name) or {} for entry in recipe.stages}
     for name, summary in summaries.items():
         expected = [number(plan, "stages", name, key) for key in ("seconds", "peak_bytes")]
         was = [number(summary, key) for key in ("seconds", "peak_bytes")]
-        table.add_row(
+        shown.add_row(
             name,
             *(_or_blank(x, duration) for x in (expected[0], was[0])),
             *(_or_blank(x, _gigabytes) for x in (expected[1], was[1])),
@@ -61,8 +60,8 @@ def compare(recipe: Recipe, out: Path, console: Console) -> None:
     planned = at(plan, "stages")
     whole = sum(number(planned, name, "seconds") or 0.0 for name in planned)
     took = sum(number(one, "seconds") or 0.0 for one in summaries.values())
-    table.add_row("in all", duration(whole), duration(took), "", "")
-    console.print(table, highlight=False)
+    shown.add_row("in all", duration(whole), duration(took), "", "")
+    console.print(shown, highlight=False)
 
 
 def _or_blank(value: float | None, words: Callable[[float], str]) -> str:
@@ -71,11 +70,3 @@ def _or_blank(value: float | None, words: Callable[[float], str]) -> str:
 
 def _gigabytes(size: float) -> str:
     return f"{size / 1e9:.2f}"
-
-
-def _table(title: str, columns: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("stage")
-    for name in columns:
-        table.add_column(name, justify="right")
-    return table

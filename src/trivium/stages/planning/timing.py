@@ -20,8 +20,8 @@ from trivium.models.layout import pack
 from trivium.models.pace import random_model, wait
 from trivium.models.shape import shape_of
 from trivium.rollouts import generate
-from trivium.stages.forecast import Forecast, Work
 from trivium.stages.optimise import adamw
+from trivium.stages.planning.forecast import Forecast, Work
 from trivium.text import Sequences, select
 
 FEW_LAYERS = (1, 3)

@@ -14,11 +14,12 @@ from trivium.models import Compute, compute_for
 from trivium.models.load import load_blank
 from trivium.models.pace import Roofs, measure_roofs
 from trivium.runs import resident
+from trivium.runs.progress import duration
 from trivium.runs.recipes import Recipe
-from trivium.stages.forecast import Forecast
-from trivium.stages.foresee import foresee
-from trivium.stages.rehearsal import answers_of, enter, leave
-from trivium.stages.timing import new_trial, stage_seconds
+from trivium.stages.planning.by_stage import foresee
+from trivium.stages.planning.forecast import Forecast
+from trivium.stages.planning.rehearsal import answers_of, enter, leave
+from trivium.stages.planning.timing import new_trial, stage_seconds
 from trivium.text import encode_response
 
 REPORT_BYTES = 45_000_000
@@ -106,7 +107,7 @@ def foresee_all(recipe: Recipe, folder: Path) -> dict[str, tuple[Forecast, float
 def show(recipe: Recipe, phases: list[Phase], roofs: Roofs) -> None:
     """Two tables and the roofs."""
     console = Console()
-    work = _table(f"{recipe.name}: work", ("updates", "episodes", "tokens", "TFLOP", "time"))
+    work = table(f"{recipe.name}: work", ("updates", "episodes", "tokens", "TFLOP", "time"))
     for phase in phases:
         one = phase.forecast
         counts = (f"{n:,}" for n in (one.updates, one.episodes, one.tokens()))
@@ -116,7 +117,7 @@ def show(recipe: Recipe, phases: list[Phase], roofs: Roofs) -> None:
     work.add_row("in all", "", "", "", f"{flops / 1e12:,.1f}", duration(total))
     console.print(work)
     kinds = ("weights", "grads", "Adam", "kept", "read", "past", "libs", "peak")
-    memory = _table("memory, MB", kinds)
+    memory = table("memory, MB", kinds)
     for phase in phases:
         m = phase.forecast.memory
         backward = max(m.activations, m.update)
@@ -135,17 +136,11 @@ def show(recipe: Recipe, phases: list[Phase], roofs: Roofs) -> None:
     )
 
 
-def duration(seconds: float) -> str:
-    """90 s, 12 min, 3.4 h."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def _table(title: str, columns: tuple[str, ...]) -> Table:
+def table(title: str, columns: tuple[str, ...]) -> Table:
+    """An empty one: the stage's name, then numbers."""
     # Without walls nine columns fit into eighty characters.
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("phase", no_wrap=True)
+    empty = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    empty.add_column("stage", no_wrap=True)
     for name in columns:
-        table.add_column(name, justify="right")
-    return table
+        empty.add_column(name, justify="right")
+    return empty
