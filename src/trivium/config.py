@@ -285,8 +285,7 @@ class Reward:
     """Passes over the rankings. Paper C.2: 1, more overfit."""
 
     prompts_per_step: int = 64
-    """Rankings (each a prompt with all its completions and pairs) per optimizer step. A prompt that
-    several labelers ranked counts once for each of them. Paper C.2: 64."""
+    """Prompts, each with all rankings of its completions, per optimizer step. Paper C.2: 64."""
 
     prompts_per_backward: int = 4
     """Prompts per forward and backward pass; changes memory, not the result."""

@@ -86,11 +86,11 @@ def test_the_reward_stage_weighs_every_ranking_the_same(model_folder, cpu, promp
     answers = ["Yes.", "No.", "Apples.", "", "The cat saw the dog.", "Why?"]
     rows = [
         Ranking(
-            id=f"{k}",
-            prompt=[{"role": "user", "content": f"List {k} fruits."}],
+            id=f"{number}",
+            prompt=[{"role": "user", "content": f"List {number} fruits."}],
             completions=[{"text": a, "rank": i + 1} for i, a in enumerate(answers[:k])],
         )
-        for k in (2, 3, 6, 2)
+        for number, k in enumerate((2, 3, 6, 2))
     ]
     data, _ = encode_rankings(rows, reward.codec, max_prompt_tokens=99, max_response_tokens=99)
     pairs = []
@@ -115,3 +115,44 @@ def test_the_reward_stage_weighs_every_ranking_the_same(model_folder, cpu, promp
     assert abs(metrics["reward/loss"] - sum(pooled) / len(pooled)) > 1e-3
     assert metrics["reward/tokens"] == len(data.sequences.tokens)
     assert metrics["reward/pairs"] == 1 + 3 + 15 + 1
+
+
+@pytest.mark.parametrize("prompts_per_backward", [1, 2])
+def test_several_rankings_of_a_prompt_share_the_forward_pass(
+    model_folder, cpu, prompts_per_backward
+):
+    """Three people rank four answers, two of them alike; a fourth ranks others to that prompt."""
+    reward = new_reward_model(str(model_folder()), cpu, seed=5)
+
+    def row(name, prompt, *answers):
+        completions = [{"text": text, "rank": rank} for text, rank in answers]
+        return Ranking(
+            id=name, prompt=[{"role": "user", "content": prompt}], completions=completions
+        )
+
+    rows = [
+        row("lee", "Hi", ("Yes.", 1), ("No.", 2), ("Why?", 3), ("No.", 2)),
+        row("alone", "Go", ("Apples.", 2), ("", 1)),
+        row("kim", "Hi", ("Why?", 1), ("Yes.", 1), ("No.", 2), ("No.", 2)),
+        row("ann", "Hi", ("Cats.", 2), ("Yes.", 1)),
+    ]
+    data, _ = encode_rankings(rows, reward.codec, max_prompt_tokens=99, max_response_tokens=99)
+    assert data.ids == ["lee", "kim", "ann", "alone"]  # those of one prompt together
+    assert (data.num_prompts, len(data), len(data.sequences)) == (2, 4, 4 + 2)
+
+    losses = []
+    for ranking in rows:
+        texts, ranks = [c.text for c in ranking.completions], [c.rank for c in ranking.completions]
+        s = score_texts(reward, [messages_of(ranking)] * len(texts), texts, cpu)
+        pairs = [(a, b) for a in range(len(s)) for b in range(len(s)) if ranks[a] < ranks[b]]
+        losses.append(sum(math.log1p(math.exp(s[b] - s[a])) for a, b in pairs) / len(pairs))
+
+    cfg = Reward(
+        model="m", rankings="r", demonstrations="d",
+        prompts_per_step=2, prompts_per_backward=prompts_per_backward,
+    )  # fmt: skip
+    optimizer = adamw(reward.model.parameters(), cfg.adam, lr=0.0)
+    metrics = learn(cfg, reward, optimizer, data, [0, 1], run=None, compute=cpu, step=0, lr=0.0)
+    assert metrics["reward/loss"] == pytest.approx(sum(losses) / 4, abs=1e-5)
+    assert metrics["reward/tokens"] == len(data.sequences.tokens)
+    assert metrics["reward/pairs"] == 5 + 4 + 1 + 1

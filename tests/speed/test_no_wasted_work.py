@@ -19,7 +19,7 @@ from trivium.rollouts import Episodes, generate
 from trivium.stages.lm import backward_next_token
 from trivium.stages.ppo_experience import RewardScale, act, judge
 from trivium.stages.ppo_learn import accumulate, take
-from trivium.stages.reward import score_completions
+from trivium.stages.reward import score_rankings
 from trivium.stages.rows import Prompts, Rankings
 from trivium.text import from_lists
 
@@ -53,6 +53,8 @@ def nine():
     return Rankings(
         sequences=from_lists([p for p, _ in flat], [r for _, r in flat]),
         starts=[0, 9, 18],
+        ranked=[range(1), range(1, 2)],
+        completions=[torch.arange(9), torch.arange(9, 18)],
         ranks=[torch.arange(1, 10)] * 2,
         scores=[None] * 2,
         texts=[["text"] * 9] * 2,
@@ -88,9 +90,9 @@ def test_flops_of_a_reward_micro_batch(stand, nine, cpu, count_flops):
     rankings, reading = nine
 
     def step():
-        scores = score_completions(stand.reward, rankings, [0, 1], cpu)
-        pairs = zip(scores, rankings.ranks, strict=True)
-        torch.stack([ranking_loss(s, r) for s, r in pairs]).sum().backward()
+        scores = score_rankings(stand.reward, rankings, [0, 1], cpu)
+        losses = [ranking_loss(s, rankings.ranks[i]) for i, s in scores.items()]
+        torch.stack(losses).sum().backward()
 
     shape = shape_of(stand.reward.model)
     within(count_flops(step), cost.training_flops(shape, reading).total)
@@ -166,8 +168,7 @@ def test_tokens_read_in_a_whole_ppo_step(stand, cpu, count_rows):
 def test_tokens_read_for_nine_ranked_answers(stand, nine, cpu, count_rows, tmp_path):
     rankings, _ = nine
     with count_rows(stand.reward.model) as learned:
-        loss = torch.stack([s.sum() for s in score_completions(stand.reward, rankings, [0], cpu)])
-        loss.sum().backward()
+        score_rankings(stand.reward, rankings, [0], cpu)[0].sum().backward()
     assert learned == [33 + sum([14, 9, 21, 17, 6, 11, 19, 8, 13])]
     with count_rows(stand.reward.model) as scored:
         score_sequences(stand.reward, rankings.sequences, cpu)

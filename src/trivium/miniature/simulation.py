@@ -20,7 +20,8 @@ def rank_answers(
         prompts: conversations.
         answers: K answers to each.
         seed: of the panel, of who ranks what, and of their noise.
-        overlap: share of the prompts that several labelers rank.
+        overlap: share of the prompts that several labelers rank: of those who train the world, or
+            of those held out, so that nobody held out sees what was trained on.
 
     Returns:
         For each prompt its rankings: the labeler's name and the ranks, 1 is best, ties equal.
@@ -29,8 +30,10 @@ def rank_answers(
     rng = random.Random(f"rankings {seed}")
     rankings = []
     for prompt, texts in zip(prompts, answers, strict=True):
-        count = LABELERS_OF_AN_OVERLAP if rng.random() < overlap else 1
-        chosen = rng.sample(labelers, count)
+        chosen = [rng.choice(labelers)]
+        if rng.random() < overlap:
+            peers = [x for x in labelers if x.heldout == chosen[0].heldout and x != chosen[0]]
+            chosen += rng.sample(peers, LABELERS_OF_AN_OVERLAP - 1)
         rankings.append([(one.name, rank(one, _instruction(prompt), texts, rng)) for one in chosen])
     return rankings
 

@@ -1,6 +1,7 @@
 """The picture of a study: reward against KL, and what each value of the knob gains and costs."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def save_figure(summary: Mapping[str, Any], path: Path) -> None:
     columns = 2 if len(known) < 4 else 3
     rows = -(-(1 + len(known)) // columns)
     with rc_context(style()):
-        figure = Figure(figsize=(5.2 * columns, 3.6 * rows), layout="constrained")
+        figure = Figure(figsize=(5.4 * columns, 3.8 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat[1 + len(known) :]:
             axes.set_axis_off()
@@ -57,16 +58,38 @@ def _frontier(axes: "Axes", summary: Mapping[str, Any]) -> None:
     ys = [points[value][judge] for value in order]
     frame(axes, x=KL_AXIS, y=Axis(label=judge.removesuffix("_mean")))
     axes.plot(xs, ys, _line(summary), color=light("blue"), markersize=6, linewidth=1.2)
-    for value, x, y in zip(order, xs, ys, strict=True):
+    axes.margins(0.1, 0.16)
+    _name(axes, dict(zip(order, zip(xs, ys, strict=True), strict=True)))
+
+
+def _name(axes: "Axes", points: Mapping[str, tuple[float, float]]) -> None:
+    """Names in a column at the right, each joined to its point: points may lie close together."""
+    bottom, top = axes.get_ylim()
+    places = spread([y for _, y in points.values()], gap=0.075 * (top - bottom), top=top)
+    for (value, point), place in zip(points.items(), places, strict=True):
         axes.annotate(
             value,
-            (x, y),
-            xytext=(0, 8),
-            textcoords="offset points",
-            ha="center",
+            point,
+            xytext=(1.04, place),
+            textcoords=("axes fraction", "data"),
+            va="center",
             color=light("ink"),
+            arrowprops={"arrowstyle": "-", "color": light("muted"), "linewidth": 0.5},
+            annotation_clip=False,
         )
-    axes.margins(0.1, 0.16)
+
+
+def spread(heights: Sequence[float], *, gap: float, top: float) -> list[float]:
+    """The heights, moved until neighbours are ``gap`` apart and none is above ``top``."""
+    order = sorted(range(len(heights)), key=heights.__getitem__)
+    places = list(heights)
+    for below, above in itertools.pairwise(order):
+        places[above] = max(places[above], places[below] + gap)
+    ceiling = top
+    for i in reversed(order):
+        places[i] = min(places[i], ceiling)
+        ceiling = places[i] - gap
+    return places
 
 
 def _panel(axes: "Axes", summary: Mapping[str, Any], name: str, label: str, color: str) -> None:
@@ -82,7 +105,11 @@ def _panel(axes: "Axes", summary: Mapping[str, Any], name: str, label: str, colo
             axes.plot([place] * len(seeds), seeds, ".", color=light(color), alpha=0.5)
     if before is not None:
         axes.axhline(before, color=light("muted"), linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_xticks(places, list(values), rotation=0 if len(max(values, key=len)) < 7 else 20)
+    axes.set_xticks(places, list(values))
+    if len(max(values, key=len)) > 6:
+        axes.tick_params(axis="x", rotation=30)
+        for text in axes.get_xticklabels():
+            text.set(ha="right", rotation_mode="anchor")
     axes.margins(0.08, 0.12)
 
 

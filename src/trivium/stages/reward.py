@@ -1,15 +1,15 @@
 """Stage 2: learn from rankings which answer people like better.
 
 Ouyang et al. 2022, section 3.5, eq. 1 and C.2: the trunk of the SFT model with its unembedding
-removed and a scalar head read at the last token. All pairs of a ranking are one batch element with
-one forward pass per completion; the loss is the mean over its untied pairs, then over rankings, so
-that every ranking weighs the same whatever its K. Afterwards a bias makes demonstrations score 0 on
-average, and is folded into the head.
+removed and a scalar head read at the last token. All comparisons of a prompt are one batch element
+with one forward pass per completion; the loss is the mean over a ranking's untied pairs, then over
+rankings, so that every ranking weighs the same whatever its K. Afterwards a bias makes
+demonstrations score 0 on average, and is folded into the head.
 
-In the paper one labeler ranks a prompt, and all its comparisons are one batch element. Where
-several labelers ranked a prompt, each of their rankings is an element of its own here: the prompt
-weighs as much as people looked at it, and labelers who disagree are not averaged before the loss
-sees them. Such rankings are not independent, so intervals draw prompts again, not rankings.
+In the paper one labeler ranks a prompt. Where several did, their rankings share the forward pass
+and each has its own term in the loss: the prompt weighs as much as people looked at it, and
+labelers who disagree are not averaged before the loss sees them. Such rankings are not independent,
+so intervals draw prompts again, not rankings.
 """
 
 import math
@@ -112,21 +112,21 @@ def train(cfg: Reward, run: Run, compute: Compute) -> None:
     reward = open_reward_model(cfg, checkpoint.path / "reward" if checkpoint else None, compute)
     data = load_data(cfg, reward)
     require_ids_inside(data.train.sequences, reward.model)
-    steps_per_epoch = math.ceil(len(data.train) / cfg.prompts_per_step)
+    steps_per_epoch = math.ceil(data.train.num_prompts / cfg.prompts_per_step)
     num_steps = steps_per_epoch * cfg.num_epochs
     optimizer = adamw(trained(reward.model), cfg.adam, lr=cfg.lr)
     preflight.show_example(run, reward.codec, data.train.sequences)
     run.plan(plan(cfg, data, reward, num_steps))
 
     first_step = 0
-    done = dict.fromkeys(("steps", "prompts", "completions"), 0)
+    done = dict.fromkeys(("steps", "prompts", "rankings", "completions"), 0)
     if checkpoint:
         load_optimizer(optimizer, checkpoint.tensors(), "optimizer")
         first_step, done = checkpoint.step, dict(checkpoint.state["done"])
 
     for step in run.steps(first_step, num_steps, "reward"):
         epoch, position = divmod(step, steps_per_epoch)
-        order = epoch_order(len(data.train), seed=cfg.seed, epoch=epoch)
+        order = epoch_order(data.train.num_prompts, seed=cfg.seed, epoch=epoch)
         prompts = order[position * cfg.prompts_per_step :][: cfg.prompts_per_step].tolist()
         lr = cfg.lr * cosine_to(step, num_steps=num_steps)
         metrics = learn(
@@ -134,7 +134,8 @@ def train(cfg: Reward, run: Run, compute: Compute) -> None:
         )
         done["steps"] += 1
         done["prompts"] += len(prompts)
-        done["completions"] += sum(len(data.train.ranks[i]) for i in prompts)
+        done["rankings"] += sum(len(data.train.ranked[i]) for i in prompts)
+        done["completions"] += sum(len(data.train.rows(i)) for i in prompts)
         epoch_ends = position + 1 == steps_per_epoch
         if epoch_ends and len(data.heldout):
             metrics |= heldout_metrics(reward, data.heldout, compute)
@@ -242,9 +243,10 @@ def plan(cfg: Reward, data: Data, reward: RewardModel, num_steps: int) -> dict[s
     """What will be done, in numbers; `run.executed` must give the same at the end."""
     return {
         "steps": num_steps,
-        "prompts": len(data.train) * cfg.num_epochs,
+        "prompts": data.train.num_prompts * cfg.num_epochs,
+        "rankings": len(data.train) * cfg.num_epochs,
         "completions": len(data.train.sequences) * cfg.num_epochs,
-        "heldout_prompts": len(data.heldout),
+        "heldout_prompts": data.heldout.num_prompts,
         "parameters": reward.model.num_parameters(),
         "trained_parameters": sum(p.numel() for p in trained(reward.model)),
         "static_bytes": static_bytes([reward.model], trained(reward.model)),
@@ -263,21 +265,22 @@ def learn(  # noqa: PLR0913 - the body of the loop, cut out to stay readable
     step: int,
     lr: float,
 ) -> dict[str, float]:
-    """One optimizer step on the mean over prompts of eq. 1."""
+    """One optimizer step on the mean over rankings of eq. 1."""
     loss_sum, right, pairs, tokens = 0.0, 0.0, 0, 0
+    rankings = sum(len(data.ranked[i]) for i in prompts)
     for start in range(0, len(prompts), cfg.prompts_per_backward):
         part = prompts[start : start + cfg.prompts_per_backward]
-        scores = [s.cpu() for s in score_completions(reward, data, part, compute)]
+        scores = score_rankings(reward, data, part, compute)
         losses = [
             ranking_loss(s, data.ranks[i], margins=margins_of(cfg, data, i))
-            for i, s in zip(part, scores, strict=True)
+            for i, s in scores.items()
         ]
-        loss = torch.stack(losses).sum() / len(prompts)
+        loss = torch.stack(losses).sum() / rankings
         loss.backward()
         loss_sum += float(loss.detach())
         tokens += len(completions_of(data, part).tokens)
-        for i, s in zip(part, scores, strict=True):
-            won, count = pairs_right(s.detach().cpu(), data.ranks[i])
+        for i, s in scores.items():
+            won, count = pairs_right(s.detach(), data.ranks[i])
             right, pairs = right + won, pairs + count
     (norm,) = update(
         [Learner(optimizer, lr)],
@@ -296,14 +299,19 @@ def learn(  # noqa: PLR0913 - the body of the loop, cut out to stay readable
     }
 
 
-def score_completions(
+def score_rankings(
     reward: RewardModel, data: Rankings, prompts: list[int], compute: Compute
-) -> tuple[Float[Tensor, " K"], ...]:
-    """Scores of all completions of the given prompts: one forward pass per completion."""
+) -> dict[int, Float[Tensor, " K"]]:
+    """Each ranking's scores, on the CPU: one forward pass per completion of the given prompts."""
     batch = completions_of(data, prompts)
     hidden = hidden_states(reward.model, batch, compute)
-    scores = sequence_scores(reward.head, hidden, batch)
-    return scores.split([len(data.rows(i)) for i in prompts])
+    scores = sequence_scores(reward.head, hidden, batch).cpu()
+    parts = scores.split([len(data.rows(i)) for i in prompts])
+    return {
+        ranking: part[data.completions[ranking] - data.starts[prompt]]
+        for prompt, part in zip(prompts, parts, strict=True)
+        for ranking in data.ranked[prompt]
+    }
 
 
 def completions_of(data: Rankings, prompts: list[int]) -> Sequences:
@@ -311,9 +319,9 @@ def completions_of(data: Rankings, prompts: list[int]) -> Sequences:
     return select(data.sequences, torch.tensor([row for i in prompts for row in data.rows(i)]))
 
 
-def margins_of(cfg: Reward, data: Rankings, prompt: int) -> Float[Tensor, "K K"] | None:
+def margins_of(cfg: Reward, data: Rankings, ranking: int) -> Float[Tensor, "K K"] | None:
     """The judge's score gaps as margins, where asked for and known; never negative."""
-    scores = data.scores[prompt]
+    scores = data.scores[ranking]
     if not cfg.use_margins or scores is None:
         return None
     column = torch.tensor(scores)
@@ -332,11 +340,11 @@ def pairs_right(scores: Float[Tensor, " K"], ranks: Tensor) -> tuple[float, int]
 def heldout_metrics(reward: RewardModel, data: Rankings, compute: Compute) -> dict[str, float]:
     """Loss and accuracy on held-out prompts."""
     loss, right, pairs = 0.0, 0.0, 0
-    for i in range(len(data)):
-        (scores,) = score_completions(reward, data, [i], compute)
-        loss += float(ranking_loss(scores.cpu(), data.ranks[i]))
-        won, count = pairs_right(scores.cpu(), data.ranks[i])
-        right, pairs = right + won, pairs + count
+    for prompt in range(data.num_prompts):
+        for i, scores in score_rankings(reward, data, [prompt], compute).items():
+            loss += float(ranking_loss(scores, data.ranks[i]))
+            won, count = pairs_right(scores, data.ranks[i])
+            right, pairs = right + won, pairs + count
     return {"heldout/loss": loss / len(data), "heldout/accuracy": right / pairs}
 
 

@@ -85,5 +85,6 @@ def _scored(reward: RewardModel, data: Rankings, compute: Compute) -> list[Score
     """Scores and ranks of each ranking, of texts cut as in training."""
     flat = score_sequences(reward, data.sequences, compute)
     return [
-        ([flat[row] for row in data.rows(i)], ranks.tolist()) for i, ranks in enumerate(data.ranks)
+        ([flat[row] for row in places.tolist()], ranks.tolist())
+        for places, ranks in zip(data.completions, data.ranks, strict=True)
     ]

@@ -1,6 +1,7 @@
 """From label rows to tokens, with an account of every row: kept, truncated or dropped."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,11 +35,15 @@ class Prompts:
 
 @dataclass(frozen=True, slots=True)
 class Rankings:
-    """Rankings ready for training. Completions of one ranking are consecutive sequences.
+    """Rankings ready for training, those of one prompt one after another.
+
+    What several people ranked, and what one model wrote twice, is one sequence: it is read once.
 
     Attributes:
-        sequences: every completion of every ranking, after its prompt.
-        starts: where each ranking's completions begin, and where the last one's end.
+        sequences: every distinct completion after its prompt, prompt by prompt.
+        starts: where each prompt's completions begin, and where the last one's end.
+        ranked: per prompt its rankings, as numbers into the lists below.
+        completions: per ranking (K,) int64, the sequences that it ranks.
         ranks: per ranking (K,) int64, 1 is best.
         scores: per ranking the judge's (K,) scores, None where a row has none.
         texts: per ranking the answers' texts.
@@ -50,6 +55,8 @@ class Rankings:
 
     sequences: Sequences
     starts: list[int]
+    ranked: list[range]
+    completions: list[Int[Tensor, " K"]]
     ranks: list[Int[Tensor, " K"]]
     scores: list[list[float] | None]
     texts: list[list[str]]
@@ -61,9 +68,14 @@ class Rankings:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def rows(self, ranking: int) -> range:
-        """Sequence numbers of one ranking's completions."""
-        return range(self.starts[ranking], self.starts[ranking + 1])
+    @property
+    def num_prompts(self) -> int:
+        """How many prompts were ranked."""
+        return len(self.ranked)
+
+    def rows(self, prompt: int) -> range:
+        """Sequence numbers of one prompt's completions."""
+        return range(self.starts[prompt], self.starts[prompt + 1])
 
 
 def messages_of(row: Prompt | Demonstration | Ranking) -> Messages:
@@ -116,7 +128,7 @@ def encode_rankings(
     rows: Sequence[Ranking], codec: Codec, *, max_prompt_tokens: int, max_response_tokens: int
 ) -> tuple[Rankings, DataReport]:
     """Rankings with an untied pair whose prompt fits. Longer completions are cut, and reported."""
-    prompts, responses, kept = [], [], []
+    kept: defaultdict[tuple[int, ...], list[tuple[Ranking, list[list[int]]]]] = defaultdict(list)
     truncated, dropped = [], []
     for row in rows:
         if not has_untied_pair(row):
@@ -129,25 +141,46 @@ def encode_rankings(
         encoded = [encode_response(codec, c.text, where=row.id) for c in row.completions]
         if any(len(e) > max_response_tokens for e in encoded):
             truncated.append(row.id)
-        prompts += [prompt] * len(encoded)
-        responses += [e[:max_response_tokens] for e in encoded]
-        kept.append(row)
-    counts = [len(row.completions) for row in kept]
-    rankings = Rankings(
-        sequences=from_lists(prompts, responses),
-        starts=[0, *torch.tensor(counts, dtype=torch.int64).cumsum(0).tolist()],
-        ranks=[torch.tensor([c.rank for c in row.completions]) for row in kept],
-        scores=[_scores(row) for row in kept],
-        texts=[[c.text for c in row.completions] for row in kept],
-        prompts=[messages_of(row) for row in kept],
-        labelers=[row.labeler for row in kept],
-        ids=[row.id for row in kept],
-        prompt_keys=[prompt_key(row.prompt) for row in kept],
-    )
+        kept[tuple(prompt)].append((row, [e[:max_response_tokens] for e in encoded]))
+    rankings = _gather(kept)
     report = DataReport(
-        kept=len(kept) - len(truncated), truncated=tuple(truncated), dropped=tuple(dropped)
+        kept=len(rankings) - len(truncated), truncated=tuple(truncated), dropped=tuple(dropped)
     )
     return rankings, report
+
+
+def _gather(
+    kept: Mapping[tuple[int, ...], Sequence[tuple[Ranking, list[list[int]]]]],
+) -> Rankings:
+    """Rankings by prompt, each distinct completion of a prompt once."""
+    prompts: list[list[int]] = []
+    responses: list[list[int]] = []
+    starts, ranked, completions = [0], [], []
+    for prompt, rankings in kept.items():
+        number: dict[tuple[int, ...], int] = {}
+        for _, encoded in rankings:
+            places = [
+                number.setdefault(tuple(response), starts[-1] + len(number)) for response in encoded
+            ]
+            completions.append(torch.tensor(places))
+        prompts += [list(prompt)] * len(number)
+        responses += map(list, number)
+        starts.append(len(responses))
+        ranked.append(range(len(completions) - len(rankings), len(completions)))
+    rows = [row for rankings in kept.values() for row, _ in rankings]
+    return Rankings(
+        sequences=from_lists(prompts, responses),
+        starts=starts,
+        ranked=ranked,
+        completions=completions,
+        ranks=[torch.tensor([c.rank for c in row.completions]) for row in rows],
+        scores=[_scores(row) for row in rows],
+        texts=[[c.text for c in row.completions] for row in rows],
+        prompts=[messages_of(row) for row in rows],
+        labelers=[row.labeler for row in rows],
+        ids=[row.id for row in rows],
+        prompt_keys=[prompt_key(row.prompt) for row in rows],
+    )
 
 
 def require_ids_inside(sequences: Sequences, model: PreTrainedModel) -> None:

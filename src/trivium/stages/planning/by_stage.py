@@ -141,9 +141,9 @@ def _reward(cfg: Reward) -> Forecast:
     )
     data = reward.load_data(cfg, blank)
     model, at_once = policy.model, cfg.prompts_per_backward
-    steps = math.ceil(len(data.train) / cfg.prompts_per_step) * cfg.num_epochs
+    steps = math.ceil(data.train.num_prompts / cfg.prompts_per_step) * cfg.num_epochs
     parts = math.ceil(cfg.prompts_per_step / at_once)
-    sizes = [tree_of(data.train, i).tokens for i in range(len(data.train))]
+    sizes = [tree_of(data.train, i).tokens for i in range(data.train.num_prompts)]
     learned = times(of_rankings(data.train), cfg.num_epochs)
     some, most = typical(sizes, at_once), large(sizes, at_once)
     works = [
@@ -172,12 +172,12 @@ def _reward(cfg: Reward) -> Forecast:
 
 def _heldout(cfg: Reward, model: PreTrainedModel, rankings: Rankings) -> list[Work]:
     """One by one at the end of each epoch, all once more from the saved model."""
-    sizes = [tree_of(rankings, i).tokens for i in range(len(rankings))]
+    sizes = [tree_of(rankings, i).tokens for i in range(rankings.num_prompts)]
     one = typical(sizes, 1)
     alone = work(
         "read",
         model,
-        len(rankings) * cfg.num_epochs,
+        rankings.num_prompts * cfg.num_epochs,
         times(of_rankings(rankings), cfg.num_epochs),
         reward.completions_of(rankings, one),
         once=tree_of(rankings, one[0]),

@@ -191,7 +191,7 @@ def scoring_work(judge: PreTrainedModel, rows: Sequences, *, times_over: float =
 def scoring_rankings(judge: PreTrainedModel, rankings: Rankings) -> Work:
     """All answers read once by a reward model, each prompt once for its answers."""
     sample = _first_tokens(rankings.sequences)
-    inside = [i for i in range(len(rankings)) if rankings.rows(i).stop <= len(sample)] or [0]
+    inside = [i for i in range(rankings.num_prompts) if rankings.rows(i).stop <= len(sample)] or [0]
     sample = select(rankings.sequences, torch.arange(rankings.starts[inside[-1] + 1]))
     once = cost.total(tree_of(rankings, i) for i in inside)
     read = of_rankings(rankings)
@@ -222,12 +222,12 @@ def of_sequences(
 
 def of_rankings(rankings: Rankings) -> Reading:
     """Each prompt read once for all its answers."""
-    return cost.total(tree_of(rankings, i) for i in range(len(rankings)))
+    return cost.total(tree_of(rankings, i) for i in range(rankings.num_prompts))
 
 
-def tree_of(rankings: Rankings, ranking: int) -> Reading:
+def tree_of(rankings: Rankings, prompt: int) -> Reading:
     """One prompt with its answers."""
-    rows = rankings.rows(ranking)
+    rows = rankings.rows(prompt)
     sequences = rankings.sequences
     responses = (sequences.lengths - sequences.prompt_lengths)[rows.start : rows.stop]
     return cost.tree(int(sequences.prompt_lengths[rows.start]), responses.tolist())
