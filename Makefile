@@ -7,7 +7,7 @@ PEERS := build/peers
 .PHONY: fmt docs bench bench-peers bench-table bench-labeling clean
 
 # Two tests at a time, one thread each.
-test test-browser test-postgres test-load test-pii test-peers check: export OMP_NUM_THREADS := 1
+test test-browser test-postgres test-load test-pii test-peers learn check: export OMP_NUM_THREADS := 1
 
 setup: .venv/installed
 
@@ -18,7 +18,7 @@ test-postgres: setup .venv/postgres ; $(BIN)/python -m pytest -m "postgres and n
 test-load:  setup ; $(BIN)/python -m pytest -m "load and not postgres"
 test-pii:   setup .venv/pii ; $(BIN)/python -m pytest -m "pii and not postgres" tests/store
 test-peers: setup $(PEERS)/trl-1.12.0/installed ; $(BIN)/python -m pytest -m peers tests/proofs
-learn:      setup ; $(BIN)/python -m pytest -m learn
+learn:      setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m learn
 check:      setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -1,7 +1,7 @@
 """Small tools for plain English: words, sentences, articles, templates to write and to read."""
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -21,6 +21,7 @@ def finished(text: str) -> bool:
     return text.rstrip().endswith((".", "!", "?"))
 
 
+@lru_cache(maxsize=100_000)
 def bare(sentence: str) -> str:
     """The sentence in lower case, without its final mark, with every 'an' written 'a'."""
     return re.sub(r"\ban (?=[aeiou])", "a ", sentence.lower().strip().rstrip(".!?").strip())

@@ -13,7 +13,7 @@ from typing import Any
 
 from trivium.miniature import english, facts, manners
 from trivium.miniature.fluency import fluency
-from trivium.miniature.kinds import KINDS
+from trivium.miniature.kinds import KINDS, Kind
 from trivium.miniature.kinds.refusals import refuses
 
 LONGEST_WORDS = 40
@@ -41,14 +41,19 @@ def _form(response: str, *, may_ask: bool) -> float:
     return form
 
 
-@lru_cache(maxsize=200_000)
-def _judge(instruction: str, response: str) -> Gold:
+@lru_cache(maxsize=10_000)
+def _read(instruction: str) -> tuple[Kind, Any]:
+    """The kind of an instruction, and its task."""
     for kind in KINDS:
         task = kind.parse(instruction)
         if task is not None:
-            break
-    else:
-        raise ValueError(f"not an instruction of the small world: {instruction!r}")
+            return kind, task
+    raise ValueError(f"not an instruction of the small world: {instruction!r}")
+
+
+@lru_cache(maxsize=200_000)
+def _judge(instruction: str, response: str) -> Gold:
+    kind, task = _read(instruction)
     if not english.sentences(response):
         return Gold(instruction_following=0.0, truthful=0.0, decent=0.0, score=0.0)
     judgement = kind.judge(task, response)

@@ -130,15 +130,24 @@ def encode_rankings(
     """Rankings with an untied pair whose prompt fits. Longer completions are cut, and reported."""
     kept: defaultdict[tuple[int, ...], list[tuple[Ranking, list[list[int]]]]] = defaultdict(list)
     truncated, dropped = [], []
+    # Several people's rankings hold the same texts: each is tokenised once.
+    prompts: dict[tuple[tuple[str, str], ...], list[int]] = {}
+    answers: dict[str, list[int]] = {}
     for row in rows:
         if not has_untied_pair(row):
             dropped.append(Dropped(row.id, TIED))
             continue
-        prompt = encode_prompt(codec, messages_of(row), where=row.id)
+        asked = tuple((m.role, m.content) for m in row.prompt)
+        if asked not in prompts:
+            prompts[asked] = encode_prompt(codec, messages_of(row), where=row.id)
+        prompt = prompts[asked]
         if len(prompt) > max_prompt_tokens:
             dropped.append(Dropped(row.id, TOO_LONG))
             continue
-        encoded = [encode_response(codec, c.text, where=row.id) for c in row.completions]
+        for text in (c.text for c in row.completions):
+            if text not in answers:
+                answers[text] = encode_response(codec, text, where=row.id)
+        encoded = [answers[c.text] for c in row.completions]
         if any(len(e) > max_response_tokens for e in encoded):
             truncated.append(row.id)
         kept[tuple(prompt)].append((row, [e[:max_response_tokens] for e in encoded]))
