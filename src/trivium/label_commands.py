@@ -82,6 +82,8 @@ def label_import(
     journal: Path | None = None,
     format: Input = "auto",
     demonstrations: bool = True,
+    pii: Literal["scrub", "none"] | None = None,
+    consent: bool = False,
 ) -> None:
     """Bring in prompts, answers to be ranked, or finished labels; labeling may go on meanwhile.
 
@@ -91,15 +93,29 @@ def label_import(
         journal: File with a line for each label; None: beside the database.
         format: What the file holds; auto looks at its name and first row.
         demonstrations: Ask for a demonstration of each bare prompt.
+        pii: scrub: take personal data out of every prompt, or take none in; none: take prompts in
+            as they are; None: as the project's rules say, for people's prompts always.
+        consent: The authors agreed, where a row of one doesn't say so itself.
     """
     with opened(db, journal) as store:
         from trivium.store import transfer
+        from trivium.store.incoming import Manner
 
-        done = transfer.import_file(store, file, format=format, demonstrations=demonstrations)
+        manner = Manner(scrubbing=pii, consent=consent, ask=demonstrations)
+        done = transfer.import_file(store, file, format=format, manner=manner)
     print(
         f"new: {done.prompts} prompts, {done.tasks} sets of answers to rank, {done.labels} labels; "
         f"known already: {done.known}"
     )
+    for why, count in done.left_out.items():
+        print(f"left out: {count} {why}")
+    for kind, count in done.pii.items():
+        print(f"taken out: {count} {kind}")
+    if done.unsearched:
+        print(
+            f"not searched for personal data: {done.unsearched} prompts without an author "
+            "(pip install 'trivium[pii]' does)"
+        )
 
 
 def label_export(
@@ -252,6 +268,8 @@ def label_generate(
                 raise UserError(
                     f"{store.url}: every prompt has answers to rank; give --prompts FILE"
                 )
+        else:
+            transfer.check_prompts(store, Path(prompts))
         from trivium.config import Collect, Sampling
         from trivium.stages import collect
 

@@ -16,7 +16,7 @@ def test_two_models_by_weight_write_answers_to_rank(model_folder, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     rows = [{"id": f"p{n}", "prompt": f"Why {n}?", "author_id": f"a{n}"} for n in range(6)]
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert main(["label", "import", "prompts.jsonl"]) == 0
+    assert main(["label", "import", "prompts.jsonl", "--pii", "none", "--consent"]) == 0
     often, seldom = str(model_folder()), str(model_folder("qwen2", "chatml"))
     words = ["label", "generate", "--model", f"{often}:3", seldom, "--k", "4", "--out", "written"]
     words += ["--max-response-tokens", "6"]

@@ -122,3 +122,5 @@ def test_what_is_stored_and_compared_is_the_scrubbed_text(bench, monkeypatch):
     assert take(bench, "Mail <E>", "bob").status == "duplicate"
     assert "ann@x.org" not in repr(stored(bench))
     assert stored(bench)[0].pii == '{"EMAIL_ADDRESS": 1}'
+    assert take(bench, "Other", "bob@x.org", source="b@x.org").status == "stored"
+    assert "@" not in repr(stored(bench)), "nor in the names that came with it"

@@ -4,6 +4,7 @@ import json
 import zipfile
 from collections import Counter
 from itertools import chain
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +14,7 @@ from trivium.errors import UserError
 from trivium.labels import Message, Prompt
 from trivium.store import leases, maintenance, tasks, transfer
 from trivium.store.database import reading, writing
+from trivium.store.incoming import Manner
 from trivium.store.leases import NoTask
 from trivium.store.schema import prompts
 from trivium.store.settings import Settings
@@ -67,8 +69,39 @@ def full(make_bench):
     return bench
 
 
+@pytest.fixture
+def odd(make_bench, tmp_path):
+    """A store of rankings that came from elsewhere, with all that makes them hard to tell apart."""
+    bench = make_bench("odd")
+    rankings = [
+        ("r", "ann", {"a": 1, "b": 1, "c": 5}),  # holes
+        ("r", "ann", {"d": 3, "e": 4, "f": 9}),  # another set of the same prompt, same labeler
+        ("r", "ann", {"g": 3, "h": 3}),  # no pair
+        ("r", None, {"a": 2, "b": 1, "c": 1}),
+        ("r", None, {"a": 2, "b": 1, "c": 1}),  # somebody else who says the same
+        ("r#2", "ann", {"a": 1, "b": 2}),  # a name that might have been made up
+    ]
+    rows = [
+        {
+            "id": key,
+            "prompt": [{"role": "user", "content": "P?"}],
+            "completions": [{"text": text, "rank": rank} for text, rank in ranks.items()],
+            "labeler": labeler,
+        }
+        for key, labeler, ranks in rankings
+    ]
+    path = write_lines(tmp_path / "odd.jsonl", rows)
+    assert transfer.import_file(bench.store, path).labels == 6
+    said = {"id": "d", "prompt": [{"role": "user", "content": "Q?"}], "completion": "A."}
+    path = write_lines(tmp_path / "demonstrations.jsonl", [said, said])
+    assert transfer.import_file(bench.store, path).labels == 2, "two people may say the same"
+    return bench
+
+
+@pytest.mark.parametrize("labels", ["full", "odd"])
 @pytest.mark.parametrize("format", FORMATS)
-def test_out_in_and_out_again_gives_the_same_bytes(full, make_bench, tmp_path, format):
+def test_out_in_and_out_again_gives_the_same_bytes(request, labels, make_bench, tmp_path, format):
+    full = request.getfixturevalue(labels)
     first, second = (tmp_path / folder / FORMATS[format] for folder in ("first", "second"))
     count = transfer.export_labels(full.store, first, format)
     empty = make_bench("empty")
@@ -92,6 +125,27 @@ def test_auto_tells_the_format(full, make_bench, tmp_path, format):
     by_hand, by_itself = make_bench("by_hand"), make_bench("by_itself")
     expected = transfer.import_file(by_hand.store, path, format=format)
     assert transfer.import_file(by_itself.store, path) == expected
+
+
+def test_ranks_come_in_dense_and_their_numbers_are_kept(odd, tmp_path):
+    transfer.export_labels(odd.store, tmp_path / "l.jsonl", "native")
+    first = json.loads((tmp_path / "l.jsonl").read_bytes().splitlines()[0])["completions"]
+    assert [(a["rank"], a.get("clicked")) for a in first] == [(1, None), (1, None), (2, 5)]
+
+
+def test_trl_keeps_sets_of_one_prompt_apart(odd, tmp_path):
+    transfer.export_labels(odd.store, tmp_path / "p.jsonl", "trl")
+    found = list(read_rankings(tmp_path / "p.jsonl"))
+    # By hand: ann's first two sets, two of nobody known, ann's last; the set of ties has no pair.
+    assert [(r.labeler, "".join(c.text for c in r.completions)) for r in found] == [
+        ("ann", "abc"),
+        ("ann", "def"),
+        (None, "bca"),
+        (None, "bca"),
+        ("ann", "ab"),
+    ]
+    assert [[c.rank for c in r.completions] for r in found[:2]] == [[1, 1, 2], [1, 2, 3]]
+    assert [r.id for r in found] == ["r", "r#2", "r", "r#2", "r#2#2"]
 
 
 def test_native_holds_history_the_others_what_stands(full, tmp_path):
@@ -200,6 +254,79 @@ def test_label_studios_own_rankings_and_pairs(bench, tmp_path):
     assert {c.text: c.rank for c in second.completions} == {"left": 2, "right": 1}
 
 
+def test_label_studios_skips_and_repeats(bench, tmp_path):
+    """A cancelled annotation is left out, an unsorted item has no rank, copies have one id each."""
+    items = [{"id": 1, "body": "one"}, {"id": 2, "body": "two"}]
+    ranker = lambda buckets: [{"type": "ranker", "value": {"ranker": buckets}}]  # noqa: E731
+    annotations = [
+        {"completed_by": {"id": 4, "email": "ann@x.org"}, "result": [], "was_cancelled": True},
+        {"completed_by": {"id": 5, "email": "bob@x.org"}, "was_cancelled": False}
+        | {"result": ranker({"_": [], "rank_1": [], "rank_2": [2], "rank_4": [1]})},
+    ]
+    ranked = {"id": 7, "data": {"prompt": "P?", "items": items}, "annotations": annotations}
+    bare = ranked | {"annotations": []}
+    (tmp_path / "ls.json").write_text(json.dumps([ranked, bare]), "utf-8")
+    report = transfer.import_file(bench.store, tmp_path / "ls.json")
+    assert (report.labels, report.left_out) == (1, {"skipped": 1, "not labeled": 1})
+    transfer.export_labels(bench.store, tmp_path / "out.jsonl", "rankings")
+    [ranking] = read_rankings(tmp_path / "out.jsonl")
+    assert ranking.labeler == "label-studio-5"
+    assert {c.text: c.rank for c in ranking.completions} == {"one": 2, "two": 1}
+
+
+@pytest.mark.parametrize("format", ["labelstudio", "argilla"])
+def test_what_others_add_to_our_tasks_is_theirs(full, make_bench, tmp_path, format):
+    """A second annotation of a task of ours is a label of its own, of the other person."""
+    path = tmp_path / FORMATS[format]
+    transfer.export_labels(full.store, path, format)
+    file = path / "records.json" if format == "argilla" else path
+    task = json.loads(file.read_text("utf-8"))[0]
+    if format == "argilla":
+        for number in range(1, 6):
+            task["responses"][f"rank_{number}"].append({"value": number, "user_id": "else"})
+    else:
+        buckets = {f"rank_{place}": [item] for place, item in enumerate("abcde", start=1)}
+        ranked = {"type": "ranker", "value": {"ranker": buckets}}
+        task["annotations"].append({"completed_by": 9, "result": [ranked]})
+    file.write_text(json.dumps([task]), "utf-8")
+    empty = make_bench("empty")
+    assert transfer.import_file(empty.store, path).labels == 2
+    transfer.export_labels(empty.store, tmp_path / "out.jsonl", "rankings")
+    ours, theirs = read_rankings(tmp_path / "out.jsonl")
+    assert [c.rank for c in theirs.completions] == [1, 2, 3, 4, 5]
+    assert theirs.labeler == ("else" if format == "argilla" else "label-studio-9")
+    assert max(c.rank for c in ours.completions) == 3
+    assert ours.labeler != theirs.labeler
+
+
+def test_argilla_gives_each_person_their_own(bench, tmp_path):
+    """Answers to one question come in any order, and not from everybody."""
+    said = lambda user, value: {"user_id": user, "value": value}  # noqa: E731
+    record = {
+        "id": "rec",
+        "fields": {"prompt": "P?", "answer_1": "one", "answer_2": "two", "answer_3": None},
+        "responses": {
+            "rank_1": [said("uA", 1), said("uB", 2)],
+            "rank_2": [said("uB", 1), said("uA", 2)],
+            "likert_1": [said("uB", 2), said("uC", 5)],
+            "flags_1": [said("uB", ["opinion"])],
+        },
+    }
+    (tmp_path / "records.json").write_text(json.dumps([record]), "utf-8")
+    report = transfer.import_file(bench.store, tmp_path)
+    assert (report.labels, report.left_out) == (2, {"not ranked": 1})
+    transfer.export_labels(bench.store, tmp_path / "out.jsonl", "rankings")
+    found = {r.labeler: r.completions for r in read_rankings(tmp_path / "out.jsonl")}
+    assert [(c.text, c.rank, c.rating, c.flags) for c in found["uA"]] == [
+        ("one", 1, None, None),
+        ("two", 2, None, None),
+    ]
+    assert [(c.text, c.rank, c.rating, c.flags) for c in found["uB"]] == [
+        ("one", 2, 2, ["opinion"]),
+        ("two", 1, None, None),
+    ]
+
+
 def test_an_argilla_folder_that_was_answered_there(bench, tmp_path):
     record = {
         "id": "rec",
@@ -232,18 +359,19 @@ def test_rankings_of_one_set_by_several_labelers_are_one_task(bench, tmp_path):
     assert (task.need, task.done, task.status) == (2, 2, "done")
     first, second = tasks.find_task(bench.store, task.id).labels
     assert [c.rank for c in first.completions] == [1, 2]
-    assert [(c.text, c.rank) for c in second.completions] == [("a", 2), ("b", 2)]
+    assert [(c.text, c.rank) for c in second.completions] == [("a", 1), ("b", 1)], "dense"
 
 
 def test_candidates_become_tasks_once(bench, tmp_path):
     message = [{"role": "user", "content": "P?"}]
     rows = [
         {"id": "p", "prompt": message, "completions": [{"text": "a", "model": "m"}, "b"]},
-        {"id": "q", "prompt": message, "answers": ["c", "d", "e"], "author_id": "x"},
+        {"id": "q", "prompt": "Q?", "answers": ["c", "d", "e"], "author_id": "x", "consent": True},
     ]
     path = write_lines(tmp_path / "c.jsonl", rows)
-    assert transfer.import_file(bench.store, path).tasks == 2
-    assert transfer.import_file(bench.store, path).known == 2
+    unscrubbed = Manner(scrubbing="none")
+    assert transfer.import_file(bench.store, path, manner=unscrubbed).tasks == 2
+    assert transfer.import_file(bench.store, path, manner=unscrubbed).known == 2
     somebody = bench.person()
     assert {a.text for a in bench.lease(somebody).answers} == {"a", "b"}
     with reading(bench.store) as connection:
@@ -254,7 +382,7 @@ def test_candidates_become_tasks_once(bench, tmp_path):
 def test_bare_prompts_ask_for_demonstrations(bench, tmp_path):
     rows = [{"prompt": "P?"}, {"prompt": "Q?"}]
     path = write_lines(tmp_path / "p.jsonl", rows)
-    assert transfer.import_file(bench.store, path, demonstrations=False).prompts == 2
+    assert transfer.import_file(bench.store, path, manner=Manner(ask=False)).prompts == 2
     assert isinstance(bench.lease(bench.person()), NoTask)
     transfer.import_file(bench.store, path)
     assert bench.lease(bench.person()).kind == "demonstration"
@@ -275,6 +403,111 @@ def test_a_bad_row_is_named_by_its_place(bench, tmp_path, row, said):
     good = {"id": "g", "prompt": "G?", "completions": ["a", "b"]}
     with pytest.raises(UserError, match=said):
         transfer.import_file(bench.store, write_lines(tmp_path / "c.jsonl", [good, row]))
+
+
+TASK = {"data": {"prompt": "P?", "items": [{"id": "a", "body": "x"}, {"id": "b", "body": "y"}]}}
+RESULT = {"type": "ranker", "value": {"ranker": {"rank_1": ["a", "b"]}}}
+RECORD = {"fields": {"prompt": "P?"}, "responses": {"rank_1": [{"value": 1, "user_id": "u"}]}}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, r"f.json: expected a JSON array of records, got None"),
+        ({"data": {}}, r"f.json: expected a JSON array"),
+        (["x"], r"f.json: task 1: row: .*got 'x'"),
+        ([TASK], r"task 1: annotations: expected a value, got nothing"),
+        ([TASK | {"annotations": [{}]}], r"task 1: annotations.0.result: expected a value"),
+        ([TASK | {"annotations": [{"result": ["x"]}]}], r"annotations.0.result.0: .*got 'x'"),
+        ([TASK | {"annotations": [{"result": []}]}], r"task 1: .*a rank for every answer"),
+        (
+            [{"data": {"prompt": "P?", "items": [{"id": 1}]}, "annotations": [{"result": []}]}],
+            r"task 1: data: items.0.body: expected a value, got nothing",
+        ),
+        (
+            [{"data": {"prompt": "P?", "items": ["x", "y"]}, "annotations": [{"result": []}]}],
+            r"task 1: data: items.0: .*dictionary.*got 'x'",
+        ),
+        (
+            [{"data": {"prompt": "P?"}, "annotations": [{"result": []}]}],
+            r"task 1: data: expected items, or answer1 and answer2, got prompt",
+        ),
+        (
+            [TASK | {"annotations": [{"result": [RESULT | {"value": {"ranker": {"rank_1": 5}}}]}]}],
+            r"task 1: rank_1: expected a list of items, got 5",
+        ),
+        (
+            [TASK | {"annotations": [{"result": []}], "meta": {"trivium": {"completions": ["x"]}}}],
+            r"task 1: meta.trivium: completions.0: .*got 'x'",
+        ),
+        (
+            [TASK | {"annotations": [{"result": []}], "meta": {"trivium": 3}}],
+            r"task 1: meta.trivium: row: .*got 3",
+        ),
+    ],
+)
+def test_a_bad_label_studio_file_is_one_line(bench, tmp_path, found, said):
+    (tmp_path / "f.json").write_text(json.dumps(found), "utf-8")
+    with pytest.raises(UserError, match=said) as refused:
+        transfer.import_file(bench.store, tmp_path / "f.json")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, r"records.json: expected a JSON array"),
+        ([RECORD | {"fields": {"answer_1": "x"}}], r"record 1: fields.prompt: .*got nothing"),
+        ([RECORD | {"fields": {"prompt": 3}}], r"record 1: fields.prompt: .*got 3"),
+        ([RECORD | {"fields": None}], r"record 1: fields: .*got None"),
+        ([RECORD | {"responses": {"rank_1": [3]}}], r"record 1: responses.rank_1.0: .*got 3"),
+        ([RECORD | {"metadata": {"trivium": "{"}}], r"record 1: metadata.trivium: expected our"),
+        ([RECORD | {"metadata": {"trivium": "3"}}], r"record 1: metadata.trivium: row: .*got 3"),
+        (
+            [RECORD | {"metadata": {"trivium": '{"completions": ["x"]}'}}],
+            r"record 1: metadata.trivium: completions.0: .*got 'x'",
+        ),
+        ([RECORD], r"record 1: row: expected at least two answers"),
+    ],
+)
+def test_a_bad_argilla_record_is_one_line(bench, tmp_path, found, said):
+    (tmp_path / "records.json").write_text(json.dumps(found), "utf-8")
+    with pytest.raises(UserError, match=said) as refused:
+        transfer.import_file(bench.store, tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("change", [{"saved_ms": 10**30}, {"lead_time_ms": 10**30}])
+def test_a_number_that_no_column_holds_is_one_line(full, bench, tmp_path, change):
+    transfer.export_labels(full.store, tmp_path / "l.jsonl", "native")
+    row = json.loads((tmp_path / "l.jsonl").read_bytes().splitlines()[0]) | change
+    path = write_lines(tmp_path / "wrong.jsonl", [row])
+    [name] = change
+    with pytest.raises(UserError, match=rf"wrong.jsonl:1: {name}: .*got 10000"):
+        transfer.import_file(bench.store, path)
+
+
+@pytest.mark.parametrize("end", ["", "-wal", "-shm", "-journal"])
+def test_an_export_spares_the_store_itself(bench, end):
+    if bench.store.engine.dialect.name == "sqlite":
+        own = Path(bench.store.engine.url.database + end)
+        before = own.read_bytes() if own.exists() else None
+        for path in (own, own.parent / "." / own.name):
+            with pytest.raises(UserError, match="a file of the store itself; give another path"):
+                transfer.export_labels(bench.store, path, "native")
+        assert (own.read_bytes() if own.exists() else None) == before
+    with pytest.raises(UserError, match="a file of the store itself"):
+        transfer.export_labels(bench.store, bench.store.journal, "rankings")
+
+
+def test_argilla_is_refused_whole(bench, tmp_path):
+    """Its ratings go up to ten: nothing is written for a set of eleven."""
+    answers = [{"text": f"a{n}", "rank": n} for n in range(1, 12)]
+    row = {"id": "p", "prompt": "P?", "completions": answers}
+    transfer.import_file(bench.store, write_lines(tmp_path / "r.jsonl", [row]))
+    with pytest.raises(UserError, match="a set has 11 answers, and Argilla ranks up to 10"):
+        transfer.export_labels(bench.store, tmp_path / "folder", "argilla")
+    assert not (tmp_path / "folder").exists()
 
 
 def test_a_download_is_one_file(full, tmp_path):

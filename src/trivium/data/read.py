@@ -51,7 +51,7 @@ def read_prompts(source: str | Path) -> Iterator[Prompt]:
         UserError: at once if the source isn't there; while iterating at the first bad row, naming
             file, line, field, what was expected and what was found.
     """
-    return (_prompt(raw) for raw in regrouped(raw_rows(source)))
+    return (as_prompt(raw) for raw in regrouped(raw_rows(source)))
 
 
 def read_demonstrations(source: str | Path) -> Iterator[Demonstration]:
@@ -99,7 +99,12 @@ def _text(raw: RawRow) -> Text:
     return _validated(raw.place, {"text": raw.row["text"]}, Text)
 
 
-def _prompt(raw: RawRow) -> Prompt:
+def as_prompt(raw: RawRow) -> Prompt:
+    """The prompt of one row, answers left out.
+
+    Raises:
+        UserError: names the place, the field, what was expected and what was found.
+    """
     native = _native(raw)
     answers = _ANSWERS | {"labeler"}
     fields = {name: value for name, value in native.items() if name not in answers}

@@ -15,8 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from trivium.labels.demonstration import Demonstration
 from trivium.labels.prompt import Identifier, Messages, Words
 from trivium.labels.ranking import Completion, Ranking
+from trivium.labels.sheet import Milliseconds, dense_ranks
 
 LINE_FORMAT = "trivium-label-1"
+RankNumber = Annotated[int, Field(ge=1, lt=2**31)]
+"""A rank; no greater than the columns of a Parquet file hold."""
 
 
 class JudgedAnswer(BaseModel):
@@ -27,7 +30,7 @@ class JudgedAnswer(BaseModel):
     text: Words
     """The answer; may be empty."""
 
-    rank: Annotated[int, Field(ge=1)] | None = None
+    rank: RankNumber | None = None
     """Dense rank, 1 is best; None in a skipped set or one that can't be ranked."""
 
     id: Identifier | None = None
@@ -45,8 +48,8 @@ class JudgedAnswer(BaseModel):
     score: FiniteFloat | None = None
     """A real-valued judgement that came with an imported ranking."""
 
-    clicked: Annotated[int, Field(ge=1)] | None = None
-    """The rank that was clicked, where it differs from the dense one."""
+    clicked: RankNumber | None = None
+    """The rank that was clicked, or that an import had, where it differs from the dense one."""
 
 
 class Skip(BaseModel):
@@ -120,10 +123,10 @@ class LabelLine(BaseModel):
     supersedes: Identifier | None = None
     """`submission_id` of the label that this one corrects."""
 
-    saved_ms: int | None = None
+    saved_ms: Milliseconds | None = None
     """When it was stored, in milliseconds since 1970, UTC; None: it came from elsewhere."""
 
-    lead_time_ms: int | None = None
+    lead_time_ms: Milliseconds | None = None
     """Time spent on the task."""
 
     @model_validator(mode="after")
@@ -151,6 +154,21 @@ def _check_answers(line: LabelLine) -> None:
         raise ValueError(f"expected {wanted}")
     if line.order is not None and sorted(line.order) != list(range(len(answers))):
         raise ValueError(f"order: expected each place once, got {line.order}")
+
+
+def with_dense_ranks(line: LabelLine) -> LabelLine:
+    """The line with ranks 1..m and none left out; what they were before is in `clicked`."""
+    ranks = [answer.rank for answer in line.completions or [] if answer.rank is not None]
+    dense = dense_ranks(ranks)
+    if line.completions is None or dense == ranks:
+        return line
+    completions = [
+        answer
+        if answer.rank == rank
+        else answer.model_copy(update={"rank": rank, "clicked": answer.clicked or answer.rank})
+        for answer, rank in zip(line.completions, dense, strict=True)
+    ]
+    return line.model_copy(update={"completions": completions})
 
 
 def as_ranking(line: LabelLine) -> Ranking | None:

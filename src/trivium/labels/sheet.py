@@ -19,7 +19,8 @@ from trivium.errors import UserError
 from trivium.labels.prompt import Identifier, Words
 from trivium.labels.question import Question, flag_ids, skip_ids
 
-Milliseconds = Annotated[int, Field(ge=0)]
+Milliseconds = Annotated[int, Field(ge=0, lt=2**63)]
+"""A time; no greater than the columns of a database hold."""
 MOST_TEXT = 200_000
 """Longest text that is taken from a labeler, in characters."""
 CONTRADICTION = 2

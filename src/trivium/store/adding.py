@@ -92,11 +92,16 @@ def add_prompt(
     return Added(_put(connection, _PROMPTS, known, [row])[row["digest"]], new=not known)
 
 
-def add_prompts(connection: Connection, new: Sequence[Prompt], rules: Settings) -> int:
-    """Store prompts; how many were not there yet."""
-    rows = [_prompt_row(prompt, rules, clock.now()) for prompt in new]
+def add_prompts(connection: Connection, new: Sequence[NewTask]) -> int:
+    """Store the prompts of tasks, without the tasks; how many were not there yet."""
+    rows = [made.prompt for made in new]
     known = _ids(connection, _PROMPTS, rows)
     return len(_put(connection, _PROMPTS, known, rows)) - len(known)
+
+
+def stored_prompts(connection: Connection, new: Sequence[NewTask]) -> set[str]:
+    """Digests of those tasks' prompts that are stored, field by field."""
+    return set(_ids(connection, _PROMPTS, [made.prompt for made in new]))
 
 
 def add_task(

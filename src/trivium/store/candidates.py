@@ -13,13 +13,12 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from trivium.data import prompt_key
-from trivium.data.convert import Row, excerpt, to_native
-from trivium.data.sources import raw_rows
+from trivium.data.convert import Row, excerpt
+from trivium.data.sources import RawRow, raw_rows
 from trivium.errors import UserError
-from trivium.labels import Prompt
 from trivium.labels.prompt import Identifier, Words
 from trivium.store.adding import NewAnswer
+from trivium.store.incoming import Incoming, incoming
 
 _ANSWERS = ("completions", "answers")
 
@@ -41,7 +40,7 @@ def are_unranked(row: Row) -> bool:
     return not any(isinstance(answer, dict) and "rank" in answer for answer in answers)
 
 
-def read(path: Path) -> Iterator[tuple[Prompt, Sequence[NewAnswer]]]:
+def read(path: Path) -> Iterator[Incoming]:
     """Prompts, each with its answers.
 
     Raises:
@@ -55,24 +54,16 @@ def read(path: Path) -> Iterator[tuple[Prompt, Sequence[NewAnswer]]]:
             wanted = "completions: expected at least two answers to rank"
             raise UserError(f"{raw.place}: {wanted}, got {excerpt(given)}; mend or remove the row")
         written = [_answer(raw.place, answer) for answer in found]
-        yield _prompt(raw.place, row, written), written
+        yield _with_answers(incoming(RawRow(raw.place, row)), written)
 
 
-def _prompt(place: str, row: Row, written: Sequence[NewAnswer]) -> Prompt:
-    """The prompt; without an id it is named by what it and its answers say, as rankings are."""
-    try:
-        fields = {"id": "-", **to_native(row)}
-        prompt = Prompt.model_validate(fields)
-    except UserError as error:
-        raise UserError(f"{place}: {error}") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"]))
-        raise UserError(f"{place}: {field}: {first['msg']}; mend or remove the row") from None
-    if "id" in row:
-        return prompt
-    answers = _digest(json.dumps(written))[:6]
-    return prompt.model_copy(update={"id": f"{_digest(prompt_key(prompt.prompt))[:12]}-{answers}"})
+def _with_answers(bare: Incoming, written: Sequence[NewAnswer]) -> Incoming:
+    """A prompt without an id is named by what it and its answers say, as rankings are."""
+    prompt = bare.prompt
+    if not bare.named:
+        name = f"{prompt.id}-{_digest(json.dumps(written))[:6]}"
+        prompt = prompt.model_copy(update={"id": name})
+    return bare._replace(prompt=prompt, answers=written)
 
 
 def _digest(text: str) -> str:

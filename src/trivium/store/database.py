@@ -82,6 +82,15 @@ def open_store(
     return store
 
 
+def files_of(store: Store) -> list[Path]:
+    """The files that it consists of on this machine, whether or not they are there just now."""
+    own = [store.journal]
+    if store.engine.dialect.name == "sqlite":
+        name = Path(store.engine.url.database or "")
+        own += [name.with_name(name.name + end) for end in ("", "-wal", "-shm", "-journal")]
+    return own
+
+
 def close_store(store: Store) -> None:
     """Close all connections."""
     store.engine.dispose()

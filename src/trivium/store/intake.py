@@ -77,14 +77,17 @@ def take_prompt(
         id=f"intake-{digest[:16]}",
         prompt=messages,
         author_id=incoming.author_id,
-        org_id=incoming.org_id if key is None or key.org_id is None else key.org_id,
+        org_id=incoming.org_id,
         source=incoming.source,
     )
+    if rules.pii != "none":
+        prompt = without_addresses(prompt, rules)
+    if key is not None and key.org_id is not None:
+        prompt = prompt.model_copy(update={"org_id": key.org_id})
     with writing(store) as connection:
         rules = read_settings(connection)
-        if connection.dialect.name == "postgresql":  # caps are counted by one at a time
-            connection.execute(text("SELECT pg_advisory_xact_lock(7412)"))
-        status = _refusal(connection, prompt, rules)
+        hold_caps(connection)
+        status = refusal(connection, prompt, rules)
         details = {"status": status or "stored", "pii": found}
         if key is not None:
             details["key"] = key.id
@@ -104,15 +107,48 @@ def pii_ready(store: Store) -> bool:
     return load_settings(store).pii == "none" or pii.is_installed()
 
 
-def _refusal(connection: Connection, prompt: Prompt, rules: Settings) -> Status | None:
-    """Why a prompt isn't taken in; duplicates first, so that they don't use up anybody's cap."""
-    if _count(connection, prompts.c.text_hash == text_hash(prompt.prompt)):
+def without_addresses(prompt: Prompt, rules: Settings) -> Prompt:
+    """The prompt with pseudonyms where an author, an organisation or a source is an e-mail
+    address.
+    """
+    named = {"author_id": prompt.author_id, "org_id": prompt.org_id, "source": prompt.source}
+    hidden = {field: pii.pseudonym(name, rules.split_salt) for field, name in named.items()}
+    return prompt.model_copy(update=hidden)
+
+
+def hold_caps(connection: Connection) -> None:
+    """Let others who count caps wait until the transaction ends; SQLite does so by itself."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(7412)"))
+
+
+def refusal(
+    connection: Connection, prompt: Prompt, rules: Settings, *, answered: bool = False
+) -> Status | None:
+    """Why a prompt isn't taken in; duplicates first, so that they don't use up anybody's cap.
+
+    Args:
+        connection: of a transaction that writes, after `hold_caps`.
+        prompt: scrubbed.
+        rules: of the project.
+        answered: it comes with answers to rank; then its author's own prompt may be there already.
+    """
+    same_text = prompts.c.text_hash == text_hash(prompt.prompt)
+    if answered and _count(connection, same_text, prompts.c.author_id == prompt.author_id):
+        return None
+    if _count(connection, same_text):
         return "duplicate"
     prefix = prefix_hash(prompt.prompt, rules.prefix_chars)
     if prefix is not None and _count(connection, prompts.c.prefix_hash == prefix):
         return "similar"
-    if _count(connection, _TAKEN_IN, prompts.c.author_id == prompt.author_id) >= rules.author_cap:
-        return "author_cap"
+    return _cap_reached(connection, prompt, rules)
+
+
+def _cap_reached(connection: Connection, prompt: Prompt, rules: Settings) -> Status | None:
+    if prompt.author_id is not None:
+        of_author = _count(connection, _TAKEN_IN, prompts.c.author_id == prompt.author_id)
+        if of_author >= rules.author_cap:
+            return "author_cap"
     if prompt.org_id is not None:
         of_org = _count(connection, _TAKEN_IN, prompts.c.org_id == prompt.org_id)
         pool = _count(connection, _TAKEN_IN)

@@ -8,32 +8,33 @@ be imported, and gives the same bytes when it is exported again.
 import json
 import time
 import zipfile
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar, assert_never, get_args
+from typing import NamedTuple, TypeVar, assert_never, get_args
 
 from sqlalchemy import select
 
-from trivium.data import write_jsonl, write_pairs
-from trivium.data.read import read_demonstrations, read_prompts, read_rankings
+from trivium.data import read_demonstrations, read_rankings, write_jsonl, write_pairs
+from trivium.data.regroup import regrouped
 from trivium.data.sources import raw_rows
 from trivium.errors import UserError
-from trivium.labels import Demonstration, LabelLine, Prompt, Question, as_demonstration, as_ranking
-from trivium.store import candidates, journal, records
-from trivium.store.adding import NewAnswer, add_prompts, add_tasks, new_task, prompt_of
-from trivium.store.database import Store, close_store, open_store, reading, writing
+from trivium.labels import Demonstration, LabelLine, Question, as_demonstration, as_ranking
+from trivium.labels.line import with_dense_ranks
+from trivium.store import candidates, events, journal, records
+from trivium.store.adding import prompt_of
+from trivium.store.database import Store, close_store, files_of, open_store, reading, writing
 from trivium.store.files import explained, whole_file, write_array, write_text
 from trivium.store.formats import argilla, labelstudio, parquet, trl
-from trivium.store.formats.plain import foreign_line, to_line
+from trivium.store.formats.detect import Format, Input, format_of, kind_of
+from trivium.store.formats.plain import LeftOut, foreign_line, to_line, told_apart
+from trivium.store.incoming import BY_THE_RULES, Incoming, Manner, Tally, check, incoming, take
 from trivium.store.schema import labels, prompts, tasks
-from trivium.store.settings import load_settings, read_question, read_settings
+from trivium.store.settings import read_question, read_settings
 
-Format = Literal["native", "rankings", "demonstrations", "parquet", "trl", "argilla", "labelstudio"]
-Input = Format | Literal["auto", "candidates", "prompts"]
-"""What a file is read as; `auto`: as its name and first row say."""
 FOLDERS = ("argilla",)
 """Formats that are a folder, not a file."""
 SUFFIXES: dict[Format, str] = {"parquet": ".parquet", "labelstudio": ".json"}
@@ -49,14 +50,20 @@ _STANDING = ~select(_NEWER.c.id).where(_NEWER.c.supersedes == labels.c.id).exist
 class ImportReport:
     """What an import brought."""
 
-    prompts: int
+    prompts: int = 0
     """New prompts without answers; each is a demonstration to write."""
-    tasks: int
+    tasks: int = 0
     """New sets of answers to rank."""
-    labels: int
+    labels: int = 0
     """New labels."""
-    known: int
+    known: int = 0
     """Rows that were there already."""
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Rows that were not brought in, by reason."""
+    pii: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Personal data that was taken out, by type."""
+    unsearched: int = 0
+    """Prompts that nothing searched for personal data, because the scrubber isn't installed."""
 
 
 def export_labels(store: Store, path: Path, format: Format) -> int:
@@ -66,8 +73,9 @@ def export_labels(store: Store, path: Path, format: Format) -> int:
         Rows written; of TRL pairs, of `rankings` and `demonstrations` these.
 
     Raises:
-        UserError: a format can't hold a label, or the path can't be written.
+        UserError: a format can't hold a label, or the path can't be written, or is the store's own.
     """
+    _spare_the_store(store, path, *_beside(path, format))
     with explained(path), reading(store) as connection:
         standing = None if format == "native" else _STANDING
         lines = (line for _, line in records.lines_of(connection, standing))
@@ -92,6 +100,26 @@ def export_labels(store: Store, path: Path, format: Format) -> int:
             case _:
                 assert_never(format)
     return count
+
+
+def _beside(path: Path, format: Format) -> list[Path]:
+    """What a format writes besides, or in, the path that is given."""
+    match format:
+        case "argilla":
+            return [path / "records.json"]
+        case "labelstudio":
+            return [path.with_suffix(".xml")]
+        case _:
+            return []
+
+
+def _spare_the_store(store: Store, *targets: Path) -> None:
+    """Refuse to write over what the labels are kept in."""
+    for target in targets:
+        for own in files_of(store):
+            same = target.samefile(own) if target.exists() and own.exists() else False
+            if same or target.absolute() == own.absolute():
+                raise UserError(f"{target}: is a file of the store itself; give another path")
 
 
 class _Shape(NamedTuple):
@@ -139,11 +167,7 @@ def export_download(store: Store, folder: Path, format: str) -> Path:
 
 
 def import_file(
-    store: Store,
-    path: Path,
-    *,
-    format: Input = "auto",
-    demonstrations: bool = True,
+    store: Store, path: Path, *, format: Input = "auto", manner: Manner = BY_THE_RULES
 ) -> ImportReport:
     """Bring in prompts, answers to rank, or finished labels.
 
@@ -153,19 +177,25 @@ def import_file(
             prompts, prompts with answers that have no ranks, finished rankings or demonstrations
             of any shape that `trivium.data` reads.
         format: how to read it.
-        demonstrations: ask for a demonstration of each bare prompt.
+        manner: how prompts that wait for labels are taken in; see `trivium.store.incoming`.
+            Finished labels come in as they are.
 
     Raises:
         UserError: at the first bad row; what came before it stays, and isn't brought in twice.
     """
-    kind = _detected(path) if format == "auto" else format
+    kind = format_of(path) if format == "auto" else format
     match kind:
-        case "candidates":
-            return _import_tasks(store, candidates.read(path))
-        case "prompts":
-            return _import_prompts(store, path, demonstrations)
+        case "candidates" | "prompts":
+            if manner.scrubbing == "none":
+                events.remember(store, "import unscrubbed", by=None, details={"file": path.name})
+            ranked = kind == "candidates"
+            rows = candidates.read(path) if ranked else _bare(path, only=format == "auto")
+            return _take_in(store, rows, manner, ranked=ranked)
+        case "rankings" | "demonstrations" | "trl":
+            _refuse_without_consent(path)
         case _:
-            return _import_lines(store, _lines_in(path, kind))
+            pass
+    return _import_lines(store, _lines_in(path, kind))
 
 
 def standing_lines(url: str) -> Iterator[LabelLine]:
@@ -189,54 +219,43 @@ def standing_lines_in(path: Path) -> Iterator[LabelLine]:
     Raises:
         UserError: at the first row that isn't a label line.
     """
-    format = "parquet" if path.suffix == ".parquet" else "native"
-    superseded = {line.supersedes for line in _lines_in(path, format)}
-    return (line for line in _lines_in(path, format) if line.submission_id not in superseded)
+    superseded = {line.supersedes for line in _own_lines(path)}
+    return (line for line in _own_lines(path) if line.submission_id not in superseded)
+
+
+def _own_lines(path: Path) -> Iterator[LabelLine]:
+    if path.suffix == ".parquet":
+        return parquet.read(path)
+    return (to_line(raw.row, raw.place) for raw in raw_rows(path))
 
 
 def export_prompts(store: Store, path: Path) -> int:
     """Write the prompts that have no answers to rank yet; how many there were, none: no file."""
     ranked = select(tasks.c.id).where(tasks.c.prompt_id == prompts.c.id, tasks.c.kind == "rank")
     rows = select(prompts).where(~ranked.exists()).order_by(prompts.c.id)
+    _spare_the_store(store, path)
     with explained(path), reading(store) as connection:
         found = [prompt_of(row) for row in connection.execute(rows)]
         return write_jsonl(path, found) if found else 0
 
 
+def check_prompts(store: Store, path: Path) -> None:
+    """Refuse a file of prompts of which `import_answers` would refuse or leave out some."""
+    for batch in _batches(map(incoming, regrouped(raw_rows(path))), _TASKS_AT_ONCE):
+        check(store, batch)
+
+
 def import_answers(store: Store, *, prompts: Path, answers: Path) -> ImportReport:
     """Put in what models wrote: `answers` as `trivium collect` writes it, to the first `prompts`.
 
-    The prompts are read again for what the answers don't repeat: author, organisation, source.
+    The prompts are read again for what the answers don't repeat: consent.
     """
-    asked = zip(read_prompts(prompts), candidates.read(answers), strict=False)
-    return _import_tasks(store, ((prompt, written) for prompt, (_, written) in asked))
+    asked = zip(map(incoming, regrouped(raw_rows(prompts))), candidates.read(answers), strict=False)
+    rows = (asks._replace(answers=written.answers) for asks, written in asked)
+    return _take_in(store, rows, BY_THE_RULES, ranked=True)
 
 
-Detected = Format | Literal["candidates", "prompts"]
-
-
-def _detected(path: Path) -> Detected:
-    if path.is_dir() and (path / "records.json").is_file():
-        return "argilla"
-    if path.suffix == ".json":
-        return "labelstudio"
-    match next(iter(raw_rows(path))).row:
-        case {"submission_id": _}:
-            found = "parquet" if path.suffix == ".parquet" else "native"
-        case {"completions": _} as row:
-            found = "candidates" if candidates.are_unranked(row) else "rankings"
-        case {"answers": _}:
-            found = "candidates"
-        case {"chosen": _}:
-            found = "trl"
-        case {"completion": _} | {"output": _}:
-            found = "demonstrations"
-        case _:
-            found = "prompts"
-    return found
-
-
-def _lines_in(path: Path, format: Format) -> Iterator[LabelLine]:
+def _lines_in(path: Path, format: Format) -> Iterator[LabelLine | LeftOut]:
     """Labels of a file, checked."""
     match format:
         case "native":
@@ -248,12 +267,19 @@ def _lines_in(path: Path, format: Format) -> Iterator[LabelLine]:
         case "labelstudio":
             lines = labelstudio.read(path)
         case "rankings" | "trl":
-            lines = map(trl.line_of, read_rankings(path))
+            lines = told_apart(map(trl.line_of, read_rankings(path)))
         case "demonstrations":
-            lines = map(_demonstration_line, read_demonstrations(path))
+            lines = told_apart(map(_demonstration_line, read_demonstrations(path)))
         case _:
             assert_never(format)
     return lines
+
+
+def _refuse_without_consent(path: Path) -> None:
+    """Finished labels aren't sorted out row by row: where somebody said no, nothing comes in."""
+    for raw in raw_rows(path):
+        if raw.row.get("consent") is False:
+            raise UserError(f"{raw.place}: consent: false; remove the row")
 
 
 def _demonstration_line(row: Demonstration) -> LabelLine:
@@ -261,49 +287,49 @@ def _demonstration_line(row: Demonstration) -> LabelLine:
     return to_line(foreign_line(fields), f"demonstration {row.id}")
 
 
-def _import_lines(store: Store, lines: Iterator[LabelLine]) -> ImportReport:
+def _import_lines(store: Store, lines: Iterator[LabelLine | LeftOut]) -> ImportReport:
     seen = new = 0
+    left_out = Counter[str]()
     for batch in _batches(lines, _LABELS_AT_ONCE):
+        left_out.update(line.why for line in batch if isinstance(line, LeftOut))
+        found = [with_dense_ranks(line) for line in batch if isinstance(line, LabelLine)]
         with _unhurried():
             since = journal.size(store.journal)
             with writing(store) as connection:
-                stored = records.insert_lines(connection, batch)
+                stored = records.insert_lines(connection, found)
             if stored:
                 journal.append(store.journal, stored, since=since)
-        seen, new = seen + len(batch), new + len(stored)
-    return ImportReport(prompts=0, tasks=0, labels=new, known=seen - new)
+        seen, new = seen + len(found), new + len(stored)
+    return ImportReport(labels=new, known=seen - new, left_out=left_out)
 
 
-def _import_tasks(store: Store, rows: Iterable[tuple[Prompt, Sequence[NewAnswer]]]) -> ImportReport:
-    seen, new = _put_in(store, rows)
-    return ImportReport(prompts=0, tasks=new, labels=0, known=seen - new)
-
-
-def _import_prompts(store: Store, path: Path, demonstrations: bool) -> ImportReport:
-    if demonstrations:
-        seen, new = _put_in(store, ((prompt, None) for prompt in read_prompts(path)))
-        return ImportReport(prompts=new, tasks=0, labels=0, known=seen - new)
-    seen = new = 0
-    for batch in _batches(read_prompts(path), _TASKS_AT_ONCE):
-        with _unhurried(), writing(store) as connection:
-            new += add_prompts(connection, batch, read_settings(connection))
-        seen += len(batch)
-    return ImportReport(prompts=new, tasks=0, labels=0, known=seen - new)
-
-
-def _put_in(
-    store: Store, rows: Iterable[tuple[Prompt, Sequence[NewAnswer] | None]]
-) -> tuple[int, int]:
-    """Store tasks; how many there were, and how many of them were new."""
-    seen = new = 0
+def _take_in(
+    store: Store, rows: Iterable[Incoming], manner: Manner, *, ranked: bool
+) -> ImportReport:
+    """Store prompts, all of them with answers or all without, by the rules of intake."""
+    tally = Tally()
     for batch in _batches(rows, _TASKS_AT_ONCE):
         with _unhurried():
-            rules = load_settings(store)
-            made = [new_task(prompt, answers, rules) for prompt, answers in batch]
-            with writing(store) as connection:
-                new += sum(added.new for added in add_tasks(connection, made))
-        seen += len(batch)
-    return seen, new
+            take(store, batch, manner, tally)
+    return ImportReport(
+        prompts=0 if ranked else tally.new,
+        tasks=tally.new if ranked else 0,
+        known=tally.seen - tally.new - tally.left_out.total(),
+        left_out=tally.left_out,
+        pii=tally.pii,
+        unsearched=tally.unsearched,
+    )
+
+
+def _bare(path: Path, *, only: bool) -> Iterator[Incoming]:
+    """Prompts without answers; where they must be the file's ``only`` rows, others are refused."""
+    for raw in regrouped(raw_rows(path)):
+        if only and (kind := kind_of(raw.row)) != "prompts":
+            raise UserError(
+                f"{raw.place}: expected a bare prompt as in the first row, got a row of {kind}; "
+                "give it in a file of its own, or say --format prompts to leave its answers out"
+            )
+        yield incoming(raw)
 
 
 def _batches(rows: Iterable[RowT], size: int) -> Iterator[list[RowT]]:

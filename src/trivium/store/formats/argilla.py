@@ -8,18 +8,25 @@ Source of the shapes: argilla 2.8.0, `Settings.serialize`, `DatasetModel` and `R
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trivium.data.convert import Row
+from pydantic import BaseModel
+
+from trivium.data.convert import Row, excerpt
 from trivium.errors import UserError
 from trivium.labels import LabelLine, Question
 from trivium.labels.sheet import letter
 from trivium.store.formats.plain import (
+    LeftOut,
+    by_another,
+    checked,
     conversation,
     foreign_line,
-    read_json,
+    own_row,
+    read_array,
     to_line,
     user_id,
     without_judgements,
@@ -29,21 +36,33 @@ MOST_ANSWERS = 10
 """Options that a rating question of Argilla's may have."""
 _QUESTIONS = {"rank": "rank", "likert": "rating", "flags": "flags"}
 _UNSET = {"id": None, "inserted_at": None, "updated_at": None}
+_ANSWER = re.compile(r"answer_([1-9][0-9]{0,2})")
+
+
+class _Response(BaseModel):
+    """What one person said to one question."""
+
+    value: Any
+    user_id: Any = None
+
+
+class _Record(BaseModel):
+    """As much of a record as is read."""
+
+    id: Any = None
+    fields: dict[str, Any]
+    responses: dict[str, list[_Response] | None] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+Responses = dict[str, dict[str | None, Any]]
+"""By question and person, what they said."""
 
 
 def records_of(lines: Iterable[LabelLine]) -> Iterator[Row]:
-    """One record for each label.
-
-    Raises:
-        UserError: a set has more answers than Argilla's ratings have options.
-    """
+    """One record for each label; `settings_of` says whether Argilla can hold them."""
     for line in lines:
         answers = line.completions or []
-        if len(answers) > MOST_ANSWERS:
-            raise UserError(
-                f"{line.id}: {len(answers)} answers, Argilla ranks up to {MOST_ANSWERS}; "
-                "export another format"
-            )
         rest = json.dumps(without_judgements(line), ensure_ascii=False)
         fields = {"prompt": conversation(line.prompt)}
         fields |= {f"answer_{n}": answer.text for n, answer in enumerate(answers, start=1)}
@@ -59,7 +78,16 @@ def records_of(lines: Iterable[LabelLine]) -> Iterator[Row]:
 
 
 def settings_of(largest: int, question: Question) -> Row:
-    """The dataset's fields and questions, for up to ``largest`` answers."""
+    """The dataset's fields and questions, for up to ``largest`` answers.
+
+    Raises:
+        UserError: Argilla's ratings have fewer options than that.
+    """
+    if largest > MOST_ANSWERS:
+        raise UserError(
+            f"a set has {largest} answers, and Argilla ranks up to {MOST_ANSWERS}; "
+            "export another format"
+        )
     fields = [_field("prompt", "Prompt", required=True)]
     questions: list[Row] = []
     scale = question.rating
@@ -91,20 +119,33 @@ def dataset_model() -> Row:
     return {**_UNSET, **own, "distribution": None, "workspace_id": None, "last_activity_at": None}
 
 
-def read(folder: Path) -> Iterator[LabelLine]:
-    """The labels of a folder, written by us or by Argilla; records nobody answered are left out."""
+def read(folder: Path) -> Iterator[LabelLine | LeftOut]:
+    """The labels of a folder, written by us or by Argilla: one for each person of each record."""
     path = folder / "records.json"
-    for number, record in enumerate(read_json(path), start=1):
+    for number, found in enumerate(read_array(path), start=1):
         where = f"{path}: record {number}"
-        match record:
-            case {"metadata": {"trivium": str(rest)}, "responses": dict(responses)}:
-                yield to_line(_judged(json.loads(rest), responses, 0), where)
-            case {"fields": dict(), "responses": dict(responses)}:
-                times = max((len(given) for given in responses.values()), default=0)
-                for answered in range(times):
-                    yield to_line(_foreign(record, responses, answered), where)
-            case _:
-                raise UserError(f"{where}: expected fields and responses; export it again")
+        record = checked(_Record, found, where)
+        responses = {
+            question: {
+                _user(given.user_id): given.value
+                for given in answered or ()
+                if given.value is not None
+            }
+            for question, answered in (record.responses or {}).items()
+        }
+        if "trivium" in (record.metadata or {}):
+            yield from _own(record, responses, where)
+            continue
+        asked, users = _asked(record, where), _users(responses)
+        if not users:
+            yield LeftOut("not labeled")
+        for user in users:
+            if _has_ranked(responses, user):
+                row = {"id": str(number) if record.id is None else str(record.id)}
+                row |= _judged(asked, responses, user)
+                yield to_line(foreign_line(row if user is None else row | {"labeler": user}), where)
+            else:
+                yield LeftOut("not ranked")
 
 
 def _responses(line: LabelLine) -> Row:
@@ -120,25 +161,73 @@ def _responses(line: LabelLine) -> Row:
     return given
 
 
-def _judged(row: Row, responses: Row, answered: int) -> Row:
-    """The row with one user's responses filled in."""
+def _own(record: _Record, responses: Responses, where: str) -> Iterator[LabelLine]:
+    """The label that came from us, and those that others made of the same record since."""
+    assert record.metadata is not None
+    place = f"{where}: metadata.trivium"
+    try:
+        rest = json.loads(record.metadata["trivium"])
+    except (TypeError, ValueError, RecursionError):
+        got = excerpt(record.metadata["trivium"])
+        raise UserError(f"{place}: expected our own JSON, got {got}; export it again") from None
+    users = _users(responses)
+    ours = user_id(own_row(rest, place).get("labeler"))
+    if ours not in users and users and "skip" not in rest:
+        ours = users[0]  # Argilla's users have taken the place of the ids that we wrote
+    yield to_line(_judged_own(rest, place, responses, ours), where)
+    for user in users:
+        if user != ours and _has_ranked(responses, user):
+            row = _judged_own(rest, place, responses, user)
+            yield to_line(by_another(row, user), where)
+
+
+def _judged_own(rest: Any, where: str, responses: Responses, user: str | None) -> Row:
+    row = own_row(rest, where)
     for number, answer in enumerate(row.get("completions", []), start=1):
-        for question, field in _QUESTIONS.items():
-            given = responses.get(f"{question}_{number}", [])
-            if len(given) > answered:
-                answer[field] = given[answered]["value"]
+        _judge(answer, number, responses, user)
     return row
 
 
-def _foreign(record: Any, responses: Row, answered: int) -> Row:
-    """A record that was made in Argilla, as one user answered it."""
-    fields = record["fields"]
-    count = sum(name.startswith("answer_") for name in fields)
-    answers = [{"text": fields[f"answer_{number}"]} for number in range(1, count + 1)]
-    prompt = [{"role": "user", "content": fields["prompt"]}]
-    row: Row = {"id": str(record["id"]), "prompt": prompt, "completions": answers}
-    users = {given[answered]["user_id"] for given in responses.values() if len(given) > answered}
-    return foreign_line(_judged(row, responses, answered) | {"labeler": min(users)})
+def _asked(record: _Record, where: str) -> Row:
+    """A record that was made in Argilla: a prompt, and answers by their numbers."""
+    given = record.fields.get("prompt")
+    if not isinstance(given, str | list):  # Argilla's chats are lists of messages
+        got = "nothing" if given is None else excerpt(given)
+        raise UserError(f"{where}: fields.prompt: expected text, got {got}; name a field prompt")
+    prompt = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    matches = [_ANSWER.fullmatch(name) for name, text in record.fields.items() if text is not None]
+    numbers = sorted(int(match[1]) for match in matches if match is not None)
+    shown = {n: {"text": record.fields[f"answer_{n}"]} for n in numbers}
+    return {"prompt": prompt, "completions": shown}
+
+
+def _judged(asked: Row, responses: Responses, user: str | None) -> Row:
+    """The same with one person's responses filled in."""
+    answers = {number: dict(answer) for number, answer in asked["completions"].items()}
+    for number, answer in answers.items():
+        _judge(answer, number, responses, user)
+    return asked | {"completions": list(answers.values())}
+
+
+def _judge(answer: Row, number: int, responses: Responses, user: str | None) -> None:
+    for question, field in _QUESTIONS.items():
+        said = responses.get(f"{question}_{number}", {})
+        if user in said:
+            answer[field] = said[user]
+
+
+def _user(given: Any) -> str | None:
+    return None if given is None else str(given)
+
+
+def _users(responses: Responses) -> list[str | None]:
+    """Everybody who answered anything, in the order in which they turn up."""
+    return list(dict.fromkeys(user for answered in responses.values() for user in answered))
+
+
+def _has_ranked(responses: Responses, user: str | None) -> bool:
+    """Whether they ranked any answer; who only rated has not made a label."""
+    return any(user in said for name, said in responses.items() if name.startswith("rank_"))
 
 
 def _field(name: str, title: str, *, required: bool) -> Row:

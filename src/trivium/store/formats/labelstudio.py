@@ -6,22 +6,70 @@ the flags as choices. The labeling interface that shows them is in `interface`.
 Source of the ranker's shape: HumanSignal/label-studio-sdk, pull request 699.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from trivium.data.convert import Row
+from pydantic import BaseModel
+
+from trivium.data.convert import Row, excerpt
 from trivium.errors import UserError
 from trivium.labels import LabelLine, Question
 from trivium.labels.sheet import letter
 from trivium.store.formats.plain import (
+    LeftOut,
+    by_another,
+    checked,
     conversation,
     foreign_line,
-    read_json,
+    own_row,
+    read_array,
     to_line,
     without_judgements,
 )
+
+_UNSORTED = "_"
+"""The bucket of the items that nobody has put into another."""
+
+
+class _Annotation(BaseModel):
+    """What one person did with a task."""
+
+    result: list[dict[str, Any]]
+    was_cancelled: bool = False
+    completed_by: Any = None
+
+
+class _Task(BaseModel):
+    """As much of a task as is read."""
+
+    data: dict[str, Any]
+    annotations: list[_Annotation]
+    meta: dict[str, Any] = {}
+    id: Any = None
+
+
+class _Item(BaseModel):
+    """An answer."""
+
+    id: str | int
+    body: str
+
+
+class _Items(BaseModel):
+    """Of `data`, where answers are ranked."""
+
+    prompt: str
+    items: list[_Item]
+
+
+class _Pair(BaseModel):
+    """Of `data`, where one of two answers is chosen."""
+
+    prompt: str
+    answer1: str
+    answer2: str
 
 
 def tasks_of(lines: Iterable[LabelLine]) -> Iterator[Row]:
@@ -62,16 +110,23 @@ def interface(largest: int, question: Question) -> str:
     )
 
 
-def read(path: Path) -> Iterator[LabelLine]:
+def read(path: Path) -> Iterator[LabelLine | LeftOut]:
     """The labels of a file, ours or Label Studio's: rankers, and pairwise choices as K = 2."""
-    for number, task in enumerate(read_json(path), start=1):
+    for number, found in enumerate(read_array(path), start=1):
         where = f"{path}: task {number}"
-        match task:
-            case {"data": dict(), "annotations": [*annotations]}:
-                for annotation in annotations:
-                    yield to_line(_row(task, annotation, where), where)
-            case _:
-                raise UserError(f"{where}: expected data and annotations; export it as JSON")
+        task = checked(_Task, found, where)
+        if not task.annotations:
+            yield LeftOut("not labeled")
+        for nth, annotation in enumerate(task.annotations):
+            row = _own(task, annotation, where)
+            if annotation.was_cancelled and (row is None or "skip" not in row or nth):
+                yield LeftOut("skipped")
+            elif row is None:
+                yield to_line(_foreign(task, annotation, number, where), where)
+            elif nth:  # ours is the first; somebody else did the task again
+                yield to_line(by_another(row, _labeler(annotation)), where)
+            else:
+                yield to_line(row, where)
 
 
 def _item(place: int) -> str:
@@ -105,42 +160,57 @@ def _result(name: str, shown: str, kind: str, value: Row) -> Row:
     return {"from_name": name, "to_name": shown, "type": kind, "value": value}
 
 
-def _row(task: Any, annotation: Any, where: str) -> Row:
-    results = annotation["result"]
-    match task:
-        case {"meta": {"trivium": dict(rest)}}:
-            answers = rest.get("completions", [])
-            _judge(answers, results, where)
-            return rest
-        case {"data": {"prompt": str(prompt), "items": [*items]}}:
-            answers = [{"text": item["body"]} for item in items]
-            _judge(answers, results, where, [str(item["id"]) for item in items])
-        case {"data": {"prompt": str(prompt), "answer1": str(left), "answer2": str(right)}}:
-            answers = _chosen(left, right, results, where)
-        case _:
-            wanted = "expected data.prompt with data.items, or with answer1 and answer2"
-            raise UserError(f"{where}: {wanted}; export it as JSON")
+def _own(task: _Task, annotation: _Annotation, where: str) -> Row | None:
+    """The row that came from us, with its judgements; None if the task isn't ours."""
+    if "trivium" not in task.meta:
+        return None
+    row = own_row(task.meta["trivium"], f"{where}: meta.trivium")
+    answers: list[Row] = row.get("completions", [])
+    by_item = {_item(place): answer for place, answer in enumerate(answers)}
+    _judge(by_item, annotation.result, where)
+    return row
+
+
+def _foreign(task: _Task, annotation: _Annotation, number: int, where: str) -> Row:
+    """A task that was made in Label Studio, as one person did it."""
+    if "items" in task.data:
+        data = checked(_Items, task.data, f"{where}: data")
+        by_item: dict[str, Row] = {str(item.id): {"text": item.body} for item in data.items}
+        if len(by_item) < len(data.items):
+            raise UserError(f"{where}: data.items: expected different ids; export it again")
+        _judge(by_item, annotation.result, where)
+        answers = list(by_item.values())
+    elif "answer1" in task.data:
+        data = checked(_Pair, task.data, f"{where}: data")
+        answers = _chosen(data.answer1, data.answer2, annotation.result, where)
+    else:
+        wanted = "expected items, or answer1 and answer2"
+        raise UserError(f"{where}: data: {wanted}, got {', '.join(task.data)}; export it as JSON")
     fields: Row = {
-        "id": str(task["id"]) if "id" in task else where.rpartition(" ")[2],
-        "prompt": [{"role": "user", "content": prompt}],
+        "id": str(number) if task.id is None else str(task.id),
+        "prompt": [{"role": "user", "content": data.prompt}],
         "completions": answers,
     }
-    if "completed_by" in annotation:
-        fields["labeler"] = f"label-studio-{annotation['completed_by']}"
-    return foreign_line(fields)
+    labeler = _labeler(annotation)
+    return foreign_line(fields if labeler is None else fields | {"labeler": labeler})
 
 
-def _judge(
-    answers: list[Row], results: Sequence[Any], where: str, names: Sequence[str] | None = None
-) -> None:
+def _labeler(annotation: _Annotation) -> str | None:
+    match annotation.completed_by:
+        case None:
+            return None
+        case {"id": name} | name:  # some exports hold the whole person, e-mail address included
+            return f"label-studio-{name}"
+
+
+def _judge(by_item: Mapping[str, Row], results: Sequence[Row], where: str) -> None:
     """Write ranks, ratings and flags into the answers."""
-    items = [_item(place) for place in range(len(answers))] if names is None else names
-    by_item = dict(zip(items, answers, strict=True))
     for result in results:
         match result:
             case {"type": "ranker", "value": {"ranker": dict(buckets)}}:
-                for rank, bucket in enumerate(sorted(buckets, key=_number), start=1):
-                    for item in buckets[bucket]:
+                filled = [name for name in buckets if buckets[name] and name != _UNSORTED]
+                for rank, bucket in enumerate(sorted(filled, key=_number), start=1):
+                    for item in _items_in(buckets[bucket], f"{where}: {bucket}"):
                         _of(by_item, item, where)["rank"] = rank
             case {"type": "rating", "item": item, "value": {"rating": rating}}:
                 _of(by_item, item, where)["rating"] = rating
@@ -150,18 +220,26 @@ def _judge(
                 continue
 
 
-def _of(by_item: dict[str, Row], item: object, where: str) -> Row:
+def _items_in(bucket: Any, where: str) -> list[Any]:
+    if not isinstance(bucket, list):
+        raise UserError(
+            f"{where}: expected a list of items, got {excerpt(bucket)}; export it again"
+        )
+    return bucket
+
+
+def _of(by_item: Mapping[str, Row], item: object, where: str) -> Row:
     if str(item) not in by_item:
-        raise UserError(f"{where}: {item!r} isn't one of data.items; export it again")
+        raise UserError(f"{where}: {excerpt(item)} isn't one of data.items; export it again")
     return by_item[str(item)]
 
 
 def _number(bucket: str) -> int:
     digits = bucket.rpartition("_")[2]
-    return int(digits) if digits.isdecimal() else 0
+    return int(digits) if digits.isdecimal() and len(digits) < 10 else 0
 
 
-def _chosen(left: str, right: str, results: Sequence[Any], where: str) -> list[Row]:
+def _chosen(left: str, right: str, results: Sequence[Row], where: str) -> list[Row]:
     """Two answers of a pairwise task; nothing selected, or both, is a tie."""
     for result in results:
         match result:

@@ -2,7 +2,8 @@
 
 All untied pairs of a ranking carry its id as `group_id`, and the rank gap as `margin`; so
 `trivium.data` makes a file of them into the rankings again, ties included, as long as they prefer
-anything to anything.
+anything to anything. Of several rankings of one id by one labeler, or by nobody known, the second
+is ID#2 there, the third ID#3: their pairs would run into one another.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,8 +11,10 @@ from pathlib import Path
 
 from trivium.data import read_rankings, to_trl_pairs
 from trivium.data.convert import Row
-from trivium.labels import LabelLine, Ranking, as_ranking
+from trivium.labels import LabelLine, Ranking, as_ranking, has_untied_pair
 from trivium.store.formats.plain import foreign_line, to_line
+
+_Name = tuple[str, str | None]
 
 
 def pairs_of(lines: Iterable[LabelLine]) -> Iterator[Row]:
@@ -20,9 +23,13 @@ def pairs_of(lines: Iterable[LabelLine]) -> Iterator[Row]:
     Tied answers come in the order of their texts, so that the pairs don't depend on how the task
     happened to list its answers.
     """
+    seen: dict[_Name, int] = {}
     for line in lines:
-        if (ranking := as_ranking(line)) is not None:
-            yield from to_trl_pairs(_without_copies(ranking))
+        ranking = as_ranking(line)
+        if ranking is not None and has_untied_pair(ranking):
+            group = _new_name((ranking.id, ranking.labeler), seen)
+            alone = _without_copies(ranking).model_copy(update={"id": group})
+            yield from to_trl_pairs(alone)
 
 
 def read(path: Path) -> Iterator[LabelLine]:
@@ -33,6 +40,22 @@ def read(path: Path) -> Iterator[LabelLine]:
 def line_of(ranking: Ranking) -> LabelLine:
     """A finished ranking of the contract as a label line."""
     return to_line(foreign_line(ranking.model_dump(exclude_none=True)), f"ranking {ranking.id}")
+
+
+def _new_name(wanted: _Name, seen: dict[_Name, int]) -> str:
+    """The id, or the first of ID#2, ID#3 ... that the labeler's rankings don't have yet.
+
+    Args:
+        wanted: id and labeler.
+        seen: names that are given away, and up to which number; the new one is added.
+    """
+    key, labeler = wanted
+    name, number = key, seen.get(wanted, 1)
+    while (name, labeler) in seen:
+        number += 1
+        name = f"{key}#{number}"
+    seen |= {wanted: number, (name, labeler): 1}
+    return name
 
 
 def _without_copies(ranking: Ranking) -> Ranking:
