@@ -148,3 +148,17 @@ def test_rules_and_question_are_changed_by_files_and_shown(tmp_path, monkeypatch
         assert "rules.yaml" in error
     assert main(["label", "settings"]) == 0
     assert yaml.safe_load(capsys.readouterr().out) == after
+
+
+def test_the_figures_of_two_rankings_of_one_set_can_be_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    asked = {"id": "p", "prompt": [{"role": "user", "content": "?"}]}
+    said = [{"text": "a", "rank": 1}, {"text": "b", "rank": 2}]
+    rows = [asked | {"completions": said, "labeler": labeler} for labeler in ("e1", "e2")]
+    Path("rankings.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["label", "import", "rankings.jsonl"]) == 0
+    capsys.readouterr()
+    assert main(["label", "stats"]) == 0
+    pairwise = yaml.safe_load(capsys.readouterr().out)["agreement"]["pairwise"]
+    # Wilson's lower end for 1 of 1: n / (n + z^2) = 1 / 4.8415.
+    assert pairwise == {"point": 1.0, "low": pytest.approx(1 / (1 + 1.959964**2)), "high": 1.0}
