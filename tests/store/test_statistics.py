@@ -126,6 +126,25 @@ def test_the_report_of_a_store(bench):
     assert (case.better_rating, case.worse_rating) == (2, 5)
 
 
+def test_copies_of_an_answer_are_one_in_the_figures(bench):
+    """A set shown as two answers is one comparison of two labelers, however often one is there."""
+    ann, bob = bench.person(), bench.person()
+    for _ in range(10):
+        bench.task(texts=["same", "z", "same", "same"], need=2)
+    for person in (ann, bob):
+        for _ in range(10):
+            lease = bench.lease(person)
+            ranks = {a.key: 1 if a.text == "same" else 2 for a in lease.answers}
+            bench.rank(person, lease, ranks, ratings={k: 2 * rank for k, rank in ranks.items()})
+    report = statistics.agreement(bench.store)
+    assert report.pairs == 10
+    assert [pairs for _, _, pairs in report.against_rest] == [10, 10]
+    assert sum(report.position.first_counts) == 20, "its best answer has one place on the page"
+    assert len(report.position.first_counts) == 2
+    cases = statistics.contradiction_cases(bench.store)
+    assert {(case.better_text, case.worse_text) for case in cases} == {("same", "z")}
+
+
 def test_an_empty_store_has_no_figures(bench):
     report = statistics.agreement(bench.store)
     assert (report.pairwise, report.pairs, report.contradictions) == (None, 0, (0, 0))
