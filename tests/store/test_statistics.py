@@ -180,3 +180,16 @@ def test_screening_counts_pairs_in_the_known_order(bench):
     # best-worst and best-middle are right, middle-worst isn't.
     assert (figures.screening_right, figures.screening_seen) == (2, 3)
     assert tasks.queue_counts(bench.store).waiting == 0
+
+
+def test_an_ordinary_task_again_needs_as_many_as_were_drawn(bench):
+    bench.rules(overlap_share=1.0, overlap_need=3)
+    task = bench.task(need=None)
+    assert bench.row(task).need == 3
+    tasks.set_screening(bench.store, task, [1, 2, 3], by=None)
+    assert bench.row(task).need > 100
+    tasks.set_screening(bench.store, task, None, by=None)
+    assert (bench.row(task).need, bench.row(task).priority) == (3, 0)
+    tasks.set_need(bench.store, task, 5, by=None)
+    tasks.set_screening(bench.store, task, None, by=None)
+    assert bench.row(task).need == 5, "it was ordinary already"
