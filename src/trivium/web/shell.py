@@ -86,8 +86,15 @@ def crosses(headers: dict[str, str], host: str) -> bool:
     if (site := headers.get("sec-fetch-site")) is not None:
         return site not in ("same-origin", "none")
     if (origin := headers.get("origin")) is not None:
-        return urlsplit(origin).netloc != host
+        return _netloc(origin) != host
     return False
+
+
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # such as "http://[::1"
+        return None
 
 
 def _hostname(host: str) -> str:

@@ -88,6 +88,7 @@ def task_page(assignment: Assignment, filled: Fields | None = None) -> TaskPage:
     scale = question.rating
     ratings = Ratings(scale.low, scale.high, scale.low_text, scale.high_text)
     flags = tuple((flag.id, flag.text) for flag in question.flags)
+    ids = frozenset(flag.id for flag in question.flags)
     return TaskPage(
         id=assignment.id,
         turns=[_turn(message) for message in assignment.prompt],
@@ -106,7 +107,7 @@ def task_page(assignment: Assignment, filled: Fields | None = None) -> TaskPage:
                     flags,
                     rank=_number(known, f"rank.{shown.key}"),
                     rating=_number(known, f"rating.{shown.key}"),
-                    ticked=frozenset(known.get(f"flag.{shown.key}", ())),
+                    ticked=ids.intersection(known.get(f"flag.{shown.key}", ())),
                 ),
             )
             for shown in assignment.answers
@@ -138,7 +139,7 @@ def controls(
     ticked: frozenset[str],
 ) -> Markup:
     """Where an answer is judged. Most of a page's fields, and nearly always the same: so they are
-    kept, a few megabytes at most.
+    kept, a few megabytes at most: nothing that was typed may be among the arguments.
     """
     shown = {"rank": rank, "rating": rating, "ticked": ticked}
     asked = {"letter": letter, "ranks": ranks, "scale": scale, "flags": flags}
