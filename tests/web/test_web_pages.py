@@ -138,6 +138,24 @@ def test_line_ends_of_a_demonstration_are_those_of_text(site, form):
     assert submit.labels_of(site.store, 1)[0].body["completion"] == "One.\nTwo."
 
 
+@pytest.mark.parametrize(
+    ("letter", "count", "status"),
+    [("a", 200_001, 422), ("\u4f60", 200_000, 200), ("\U0001f600", 200_000, 200)],
+)
+def test_the_longest_answer_fits_in_any_script(site, form, letter, count, status):
+    """In a form one of these takes 1, 9 or 12 bytes."""
+    site.add_demonstration()
+    client = site.client("ann")
+    page = client.get("/next")
+    assert 'maxlength="200000"' in page.text
+    given = {**form(page.text, {}), "completion": count * letter}
+    json = {"Accept": "application/json"}
+    done = client.post(f"{page.url.path}/demonstration", data=given, headers=json)
+    assert done.status_code == status, done.text
+    kept = [len(label.body["completion"]) for label in submit.labels_of(site.store, 1)]
+    assert kept == ([count] if status == 200 else [])
+
+
 def test_identical_answers_are_shown_once_and_tied(site, form):
     site.add_ranking(("Same.", "Other.", "Same."))
     client = site.client("ann")

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from trivium.labels import Message
 from trivium.labels.question import Choice
+from trivium.labels.sheet import MOST_TEXT
 from trivium.store.desk import Assignment
 from trivium.web.rendering import fragment, markdown
 
@@ -56,6 +57,8 @@ class TaskPage:
     rating_required: bool
     skip_reasons: list[Choice]
     completion: str
+    most_text: int
+    """Characters that an answer may have."""
     sequence: int
     live: bool
     revises: bool
@@ -116,6 +119,7 @@ def task_page(assignment: Assignment, filled: Fields | None = None) -> TaskPage:
         rating_required=question.rating_required,
         skip_reasons=question.skip_reasons,
         completion="".join(known.get("completion", ())[:1]),
+        most_text=MOST_TEXT,
         sequence=draft.sequence if draft else 0,
         live=assignment.live,
         revises=assignment.label is not None,
