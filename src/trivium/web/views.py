@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from functools import lru_cache
-from re import findall
 from time import time
 from typing import NamedTuple
 from uuid import uuid4
@@ -166,19 +164,3 @@ def _fields(body: Mapping[str, object]) -> Fields:
 def _number(fields: Fields, name: str) -> int | None:
     value = "".join(fields.get(name, ())[:1])
     return int(value) if value.isascii() and value.isdigit() and len(value) < 5 else None
-
-
-Pieces = list[tuple[bool, str]]
-"""Text in order; True where the other side lacks it."""
-
-
-def word_difference(left: str, right: str) -> tuple[Pieces, Pieces]:
-    """Two texts, word by word: what only the one has is marked; white space is kept."""
-    words = [findall(r"\s+|\w+|[^\w\s]", text) for text in (left, right)]
-    matcher = SequenceMatcher(None, *words, autojunk=False)
-    sides: tuple[Pieces, Pieces] = ([], [])
-    for kind, a, b, c, d in matcher.get_opcodes():
-        for side, piece in zip(sides, (words[0][a:b], words[1][c:d]), strict=True):
-            if piece:
-                side.append((kind != "equal", "".join(piece)))
-    return sides
