@@ -375,6 +375,24 @@ def test_quality_shows_agreement_of_two(site, form):
     assert "Kendall" in html
 
 
+def test_answers_that_give_their_model_away_are_shown_to_admins(site, token):
+    site.add_ranking(("As a Quill-2 model I", "I am quill-2.", "Quills are feathers."), prompt="1?")
+    site.add_ranking(("Quills.", "A quill-25."), prompt="2?")
+    boss = site.client("boss")
+    quality = boss.get("/admin/quality").text
+    assert "lists no words" in quality
+    assert "gives the model away" not in boss.get("/admin/tasks/1").text
+    rules = load_settings(site.store).model_copy(update={"model_words": ["Quill-2", ""]})
+    save_settings(site.store, rules, by=None)
+    quality = boss.get("/admin/quality").text
+    listed = re.findall(r'href="(/admin/tasks/\d+)">Task \d+</a>: ([^<]*)', quality)
+    assert listed == [("/admin/tasks/1", "Quill-2")]
+    assert boss.get("/admin/tasks/1").text.count("says Quill-2, which gives the model away") == 2
+    assert "gives the model away" not in site.client("ann").get("/next?kind=rank").text
+    boss.post("/admin/tasks/1", data={"token": token(boss), "do": "close"})
+    assert "None of the open tasks" in boss.get("/admin/quality").text
+
+
 # Small parts
 
 

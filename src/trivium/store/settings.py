@@ -79,7 +79,8 @@ class Settings(BaseModel):
     """Share of the authors on the held-out side."""
 
     model_words: list[str] = Field(default_factory=list)
-    """Words that would give away which model wrote an answer."""
+    """Words that would give away which model wrote an answer: the page "Quality" lists the tasks
+    in which an answer holds one (`trivium.store.naming`)."""
 
 
 def load_settings(store: Store) -> Settings:
