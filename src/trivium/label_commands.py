@@ -129,37 +129,50 @@ def label_export(
         journal: File with a line for each label; None: beside the database.
         format: native holds everything; the others hold the labels that stand.
     """
-    with opened(db, journal, create=False) as store:
+    with opened(db, journal, create=False, mend=False) as store:
         from trivium.store import transfer
 
         count = transfer.export_labels(store, out, format)
     print(f"wrote {count} rows to {out}")
 
 
-def label_verify(*, db: str = DB, journal: Path | None = None) -> None:
+def label_verify(*, db: str = DB, journal: Path | None = None, mend: bool = False) -> None:
     """Hold the journal against the database, label by label; exit code 2 if they differ.
 
     Args:
         db: sqlite:///FILE or postgresql://USER@HOST/NAME.
         journal: File with a line for each label; None: beside the database.
+        mend: Put back what either lacks, as each start of the site does, and say how much.
     """
-    with opened(db, journal, create=False) as store:
-        from trivium.store import maintenance
+    with opened(db, journal, create=False, mend=False) as store:
+        from trivium.store import maintenance, reconcile
 
-        found = maintenance.verify(store)
         where = store.journal
+        if mend:
+            print(f"{where}: {reconcile.reconcile(store, whole=True)}")
+        found = maintenance.verify(store)
     if found.good:
         print(f"{found.labels} labels, each once in the database and once in {where}")
         return
-    wrong = {
+    if not where.exists():
+        raise UserError(
+            f"{where}: not found, and the database has {found.labels} labels; say where the "
+            "journal lies with --journal, or write it again with --mend"
+        )
+    lacking = {
         "missing in the journal": found.missing_in_journal,
         "missing in the database": found.missing_in_database,
+    }
+    wrong = lacking | {
         "different": found.different,
         "repeated in the journal": found.repeated,
         "unreadable lines of the journal": found.unreadable,
     }
     said = "; ".join(f"{len(ids)} {what} (first: {ids[0]})" for what, ids in wrong.items() if ids)
-    raise UserError(f"{where}: {said}; keep both files, and look at the journal's lines")
+    what = "keep both files, and look at the journal's lines"
+    if any(lacking.values()):
+        what = "keep a copy of both, then --mend puts back what is missing"
+    raise UserError(f"{where}: {said}; {what}")
 
 
 def label_stats(*, db: str = DB, journal: Path | None = None) -> None:
@@ -171,7 +184,7 @@ def label_stats(*, db: str = DB, journal: Path | None = None) -> None:
     """
     import yaml
 
-    with opened(db, journal, create=False) as store:
+    with opened(db, journal, create=False, mend=False) as store:
         from trivium.store import statistics, tasks
 
         queue = asdict(tasks.queue_counts(store))
@@ -227,7 +240,7 @@ def label_backup(target: Path, /, *, db: str = DB, journal: Path | None = None) 
         db: sqlite:///FILE.
         journal: File with a line for each label; None: beside the database.
     """
-    with opened(db, journal, create=False) as store:
+    with opened(db, journal, create=False, mend=False) as store:
         from trivium.store import maintenance
 
         maintenance.backup(store, target)
@@ -314,12 +327,14 @@ def weighted_models(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @contextmanager
-def opened(db: str, journal: Path | None, *, create: bool = True) -> "Iterator[Store]":
-    """An open store, closed at the end."""
+def opened(
+    db: str, journal: Path | None, *, create: bool = True, mend: bool = True
+) -> "Iterator[Store]":
+    """An open store, closed at the end; who only reads neither makes nor mends it."""
     with explained():
         from trivium.store.database import close_store, open_store
 
-        store = open_store(db, journal=journal, create=create)
+        store = open_store(db, journal=journal, create=create, mend=mend)
         try:
             yield store
         finally:

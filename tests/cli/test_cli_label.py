@@ -148,3 +148,85 @@ def test_rules_and_question_are_changed_by_files_and_shown(tmp_path, monkeypatch
         assert "rules.yaml" in error
     assert main(["label", "settings"]) == 0
     assert yaml.safe_load(capsys.readouterr().out) == after
+
+
+def test_the_figures_of_two_rankings_of_one_set_can_be_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    asked = {"id": "p", "prompt": [{"role": "user", "content": "?"}]}
+    said = [{"text": "a", "rank": 1}, {"text": "b", "rank": 2}]
+    rows = [asked | {"completions": said, "labeler": labeler} for labeler in ("e1", "e2")]
+    Path("rankings.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["label", "import", "rankings.jsonl"]) == 0
+    capsys.readouterr()
+    assert main(["label", "stats"]) == 0
+    pairwise = yaml.safe_load(capsys.readouterr().out)["agreement"]["pairwise"]
+    # Wilson's lower end for 1 of 1: n / (n + z^2) = 1 / 4.8415.
+    assert pairwise == {"point": 1.0, "low": pytest.approx(1 / (1 + 1.959964**2)), "high": 1.0}
+
+
+def some_labels(folder, count=8):
+    """A store with labels; its journal's lines."""
+    asked = {"prompt": [{"role": "user", "content": "?"}]}
+    said = [{"text": "a", "rank": 1}, {"text": "b", "rank": 2}]
+    rows = [asked | {"id": f"p{n}", "completions": said, "labeler": "e"} for n in range(count)]
+    Path("rankings.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["label", "import", "rankings.jsonl"]) == 0
+    return (folder / "labels.journal.jsonl").read_bytes().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        (slice(0, 1), "7 missing in the journal"),
+        (slice(1, 8), "1 missing in the journal"),
+        (None, "not found, and the database has 8 labels"),
+    ],
+)
+def test_verify_says_what_the_journal_lacks_and_changes_nothing(
+    tmp_path, monkeypatch, capsys, kept, said
+):
+    monkeypatch.chdir(tmp_path)
+    lines = some_labels(tmp_path)
+    journal = tmp_path / "labels.journal.jsonl"
+    assert main(["label", "verify"]) == 0
+    assert "8 labels, each once" in capsys.readouterr().out
+    if kept is None:
+        journal.unlink()
+    else:
+        journal.write_bytes(b"".join(lines[kept]))
+    left = b"" if kept is None else journal.read_bytes()
+    for verb in ("stats", "export", "backup"):
+        assert main(["label", verb, *COMMANDS[verb]]) == 0
+    assert main(["label", "verify"]) == 2
+    assert main(["label", "verify"]) == 2, "and again: nothing was mended"
+    assert said in capsys.readouterr().err
+    assert (journal.read_bytes() if journal.exists() else b"") == left
+    assert main(["label", "verify", "--mend"]) == 0
+    missing = 8 - len(left.splitlines())
+    out = capsys.readouterr().out
+    assert f"put back {missing} labels in the journal and 0 in the database" in out
+    assert sorted(journal.read_bytes().splitlines(keepends=True)) == sorted(lines)
+    assert main(["label", "verify"]) == 0
+
+
+def test_verify_puts_labels_back_into_a_database(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    some_labels(tmp_path, 2)
+    assert main(["label", "backup", "copy.db"]) == 0
+    some_labels(tmp_path, 5)
+    for file in tmp_path.glob("labels.db*"):
+        file.unlink()
+    Path("copy.db").rename("labels.db")
+    assert main(["label", "verify"]) == 2
+    assert "3 missing in the database" in capsys.readouterr().err
+    assert main(["label", "verify", "--mend"]) == 0
+    assert "put back 0 labels in the journal and 3 in the database" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["export", "verify", "stats", "backup"])
+def test_reading_an_empty_database_does_not_fill_it(tmp_path, monkeypatch, capsys, verb):
+    monkeypatch.chdir(tmp_path)
+    Path("labels.db").touch()
+    assert main(["label", verb, *COMMANDS[verb]]) == 2
+    assert "an empty database" in capsys.readouterr().err
+    assert [(path.name, path.stat().st_size) for path in tmp_path.iterdir()] == [("labels.db", 0)]

@@ -32,7 +32,9 @@ class Bench:
             self.names.append(connection.execute(made).inserted_primary_key[0])
         return self.names[-1]
 
-    def task(self, texts=("one", "two", "three"), *, need: int = 1, key: str | None = None) -> int:
+    def task(
+        self, texts=("one", "two", "three"), *, need: int | None = 1, key: str | None = None
+    ) -> int:
         """A task: to rank these texts, or, None, to write a demonstration."""
         key = key or f"p{uuid.uuid4().hex[:8]}"
         prompt = Prompt(id=key, prompt=[Message(role="user", content=f"Say {key}.")])

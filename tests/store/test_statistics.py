@@ -126,6 +126,25 @@ def test_the_report_of_a_store(bench):
     assert (case.better_rating, case.worse_rating) == (2, 5)
 
 
+def test_copies_of_an_answer_are_one_in_the_figures(bench):
+    """A set shown as two answers is one comparison of two labelers, however often one is there."""
+    ann, bob = bench.person(), bench.person()
+    for _ in range(10):
+        bench.task(texts=["same", "z", "same", "same"], need=2)
+    for person in (ann, bob):
+        for _ in range(10):
+            lease = bench.lease(person)
+            ranks = {a.key: 1 if a.text == "same" else 2 for a in lease.answers}
+            bench.rank(person, lease, ranks, ratings={k: 2 * rank for k, rank in ranks.items()})
+    report = statistics.agreement(bench.store)
+    assert report.pairs == 10
+    assert [pairs for _, _, pairs in report.against_rest] == [10, 10]
+    assert sum(report.position.first_counts) == 20, "its best answer has one place on the page"
+    assert len(report.position.first_counts) == 2
+    cases = statistics.contradiction_cases(bench.store)
+    assert {(case.better_text, case.worse_text) for case in cases} == {("same", "z")}
+
+
 def test_an_empty_store_has_no_figures(bench):
     report = statistics.agreement(bench.store)
     assert (report.pairwise, report.pairs, report.contradictions) == (None, 0, (0, 0))
@@ -161,3 +180,16 @@ def test_screening_counts_pairs_in_the_known_order(bench):
     # best-worst and best-middle are right, middle-worst isn't.
     assert (figures.screening_right, figures.screening_seen) == (2, 3)
     assert tasks.queue_counts(bench.store).waiting == 0
+
+
+def test_an_ordinary_task_again_needs_as_many_as_were_drawn(bench):
+    bench.rules(overlap_share=1.0, overlap_need=3)
+    task = bench.task(need=None)
+    assert bench.row(task).need == 3
+    tasks.set_screening(bench.store, task, [1, 2, 3], by=None)
+    assert bench.row(task).need > 100
+    tasks.set_screening(bench.store, task, None, by=None)
+    assert (bench.row(task).need, bench.row(task).priority) == (3, 0)
+    tasks.set_need(bench.store, task, 5, by=None)
+    tasks.set_screening(bench.store, task, None, by=None)
+    assert bench.row(task).need == 5, "it was ordinary already"

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from trivium.errors import UserError
-from trivium.labels import Judgement, RankingSheet
+from trivium.labels import DemonstrationSheet, Judgement, RankingSheet
 from trivium.store import leases, maintenance, submit, tasks
 from trivium.store.database import writing
 
@@ -50,6 +50,38 @@ def test_the_same_submission_again_gives_the_first_receipt(bench):
     assert (again.label_id, again.saved_ms) == (receipt.label_id, receipt.saved_ms)
     assert len(journal_lines(bench)) == 1
     assert bench.row(task).done == 1
+
+
+def test_another_label_under_the_same_id_is_a_revision_saved_once(bench):
+    ann, task, lease, first = one_answered(bench)
+    name = first.submission_id
+    backwards = {"A": 3, "B": 2, "C": 1}
+    second = bench.rank(ann, lease, backwards, submission=name)
+    assert (second.repeated, second.revises) == (False, first.label_id)
+    again = bench.rank(ann, lease, backwards, submission=name)
+    assert (again.repeated, again.label_id) == (True, second.label_id)
+    assert bench.rank(ann, lease, submission=name).label_id == first.label_id
+    skip = bench.skip(ann, lease, submission=name)
+    assert bench.skip(ann, lease, submission=name).label_id == skip.label_id
+    old, new, skipped = journal_lines(bench)
+    by_text = {answer["text"]: answer["rank"] for answer in new["completions"]}
+    assert [by_text[answer.text] for answer in lease.answers] == [3, 2, 1]
+    assert (old["submission_id"], new["supersedes"]) == (name, name)
+    assert skipped["skip"] == {"reason": "unclear"}
+    assert len({line["submission_id"] for line in (old, new, skipped)}) == 3
+    assert bench.row(task).skips == 1
+    assert maintenance.verify(bench.store).good
+
+
+def test_a_label_sent_again_may_have_taken_longer(bench):
+    ann = bench.person()
+    bench.task(texts=None)
+    lease, name = bench.lease(ann), str(uuid.uuid4())
+    for lead_time_ms in (1000, 9000):
+        sheet = DemonstrationSheet(completion="Rain.", lead_time_ms=lead_time_ms)
+        submit.submit_demonstration(bench.store, ann, lease.id, sheet, submission_id=name)
+    [line] = journal_lines(bench)
+    assert line["lead_time_ms"] == 1000
 
 
 def test_another_label_on_the_same_task_is_a_revision(bench):

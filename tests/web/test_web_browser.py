@@ -327,6 +327,53 @@ def test_the_outbox_sends_when_the_network_is_back(site, open_page):
     assert only_label(site, "ann")[1] == {"A": 1, "B": 2}
 
 
+def test_a_label_on_its_way_cannot_be_changed_or_sent_again(site, open_page):
+    site.add_ranking(("One.", "Two."))
+    page = open_page("ann")
+    start(page, site)
+    press(page, "4", "4", "1", "2")
+    sent = []
+    page.on("request", lambda asked: sent.append(asked.url.rpartition("/")[2]))
+    page.context.route("**/ranking", lambda route: route.abort())
+    press(page, "Control+Enter")
+    expect(page.locator("#saved")).to_contain_text("kept on this computer")
+    press(page, "2", "Control+Enter", "1", "Control+Enter")
+    assert card(page, "A").locator(".rank input:checked").input_value() == "1"
+    assert sent.count("ranking") == 1
+    page.context.unroute("**/ranking")
+    submitted(page)
+    assert only_label(site, "ann")[1] == {"A": 1, "B": 2}
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_what_is_refused_is_shown_and_not_sent_again(site, open_page, status):
+    site.add_demonstration()
+    page = open_page("ann")
+    start(page, site, "demonstration")
+    page.locator("textarea").fill("Drops.")
+    said = "a body may have 9 bytes at most"
+    page.context.route("**/demonstration", lambda route: route.fulfill(status=status, body=said))
+    press(page, "Control+Enter")
+    expect(page.locator("#doubt")).to_contain_text(said)
+    expect(page.locator("textarea")).to_be_focused()
+    page.context.unroute("**/demonstration")
+    page.keyboard.type(" More.")
+    press(page, "Control+Enter")
+    submitted(page)
+    (label,) = submit.labels_of(site.store, site.person("ann"))
+    assert label.body["completion"] == "Drops. More."
+
+
+def test_a_draft_that_is_older_than_the_servers_is_not_called_saved(site, open_page):
+    site.add_demonstration()
+    page = open_page("ann")
+    start(page, site, "demonstration")
+    newer = {"completion": ["From the other window."]}
+    leases.save_draft(site.store, site.person("ann"), 1, newer, sequence=2**52)
+    page.keyboard.type("Old.")
+    expect(page.locator("#saved")).to_have_text("not saved, another window has saved a newer draft")
+
+
 def test_the_outbox_survives_the_tab(site, open_page):
     site.add_ranking(("One.", "Two."))
     page = open_page("ann")

@@ -1,18 +1,23 @@
 """What labelers and admins do, as forms: nothing here needs a script."""
 
+import random
 import re
+import time
+from itertools import pairwise
 from uuid import uuid4
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trivium.errors import UserError
 from trivium.store import events, leases, people, statistics, submit, tasks
 from trivium.store.people import Role
 from trivium.store.settings import load_settings, save_settings
+from trivium.web.difference import common_words, word_difference
 from trivium.web.problems import status_of
 from trivium.web.rendering import share, when
 from trivium.web.server import check_secret
-from trivium.web.views import word_difference
 
 
 def checked(html: str) -> set[str]:
@@ -136,6 +141,24 @@ def test_line_ends_of_a_demonstration_are_those_of_text(site, form):
     given = {**form(page.text, {}), "completion": "One.\r\nTwo.\0"}
     client.post(f"{page.url.path}/demonstration", data=given)
     assert submit.labels_of(site.store, 1)[0].body["completion"] == "One.\nTwo."
+
+
+@pytest.mark.parametrize(
+    ("letter", "count", "status"),
+    [("a", 200_001, 422), ("\u4f60", 200_000, 200), ("\U0001f600", 200_000, 200)],
+)
+def test_the_longest_answer_fits_in_any_script(site, form, letter, count, status):
+    """In a form one of these takes 1, 9 or 12 bytes."""
+    site.add_demonstration()
+    client = site.client("ann")
+    page = client.get("/next")
+    assert 'maxlength="200000"' in page.text
+    given = {**form(page.text, {}), "completion": count * letter}
+    json = {"Accept": "application/json"}
+    done = client.post(f"{page.url.path}/demonstration", data=given, headers=json)
+    assert done.status_code == status, done.text
+    kept = [len(label.body["completion"]) for label in submit.labels_of(site.store, 1)]
+    assert kept == ([count] if status == 200 else [])
 
 
 def test_identical_answers_are_shown_once_and_tied(site, form):
@@ -352,6 +375,24 @@ def test_quality_shows_agreement_of_two(site, form):
     assert "Kendall" in html
 
 
+def test_answers_that_give_their_model_away_are_shown_to_admins(site, token):
+    site.add_ranking(("As a Quill-2 model I", "I am quill-2.", "Quills are feathers."), prompt="1?")
+    site.add_ranking(("Quills.", "A quill-25."), prompt="2?")
+    boss = site.client("boss")
+    quality = boss.get("/admin/quality").text
+    assert "lists no words" in quality
+    assert "gives the model away" not in boss.get("/admin/tasks/1").text
+    rules = load_settings(site.store).model_copy(update={"model_words": ["Quill-2", ""]})
+    save_settings(site.store, rules, by=None)
+    quality = boss.get("/admin/quality").text
+    listed = re.findall(r'href="(/admin/tasks/\d+)">Task \d+</a>: ([^<]*)', quality)
+    assert listed == [("/admin/tasks/1", "Quill-2")]
+    assert boss.get("/admin/tasks/1").text.count("says Quill-2, which gives the model away") == 2
+    assert "gives the model away" not in site.client("ann").get("/next?kind=rank").text
+    boss.post("/admin/tasks/1", data={"token": token(boss), "do": "close"})
+    assert "None of the open tasks" in boss.get("/admin/quality").text
+
+
 # Small parts
 
 
@@ -360,6 +401,58 @@ def test_differences_word_by_word():
     assert left == [(False, "The "), (True, "cat"), (False, "  sat"), (True, ".")]
     assert right == [(False, "The "), (True, "dog"), (False, "  sat"), (True, "!")]
     assert word_difference("", "") == ([], [])
+    assert word_difference(" a b c ", "x") == (
+        [(False, " "), (True, "a b c"), (False, " ")],
+        [(True, "x")],
+    )
+
+
+def longest_common(left, right):
+    """Length of the longest common subsequence, from the table of its definition."""
+    above = [0] * (len(right) + 1)
+    for word in left:
+        row = [0]
+        for j, other in enumerate(right):
+            row.append(above[j] + 1 if word == other else max(above[j + 1], row[j]))
+        above = row
+    return above[-1]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text("abc", max_size=40), st.text("abcd", max_size=40))
+def test_the_words_in_common_are_as_many_as_there_can_be(left, right):
+    common = common_words(list(left), list(right))
+    assert [left[i] for i, _ in common] == [right[j] for _, j in common]
+    assert all(i < k and j < m for (i, j), (k, m) in pairwise(common))
+    assert len(common) == longest_common(left, right)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text("ab .,", max_size=40), st.text("ab .\n", max_size=40))
+def test_a_difference_holds_both_texts(left, right):
+    sides = word_difference(left, right)
+    assert ["".join(piece for _, piece in side) for side in sides] == [left, right]
+
+
+@pytest.mark.parametrize("words", ["!?.", ["a ", "b "]])
+def test_comparing_is_quick_whatever_the_texts_say(words):
+    """Block by block this took 3 to 24 s for ordinary texts of 20,000 characters."""
+    rng = random.Random(0)
+    texts = ["".join(rng.choices(words, k=12_000))[:12_000] for _ in range(2)]
+    begin = time.process_time()
+    word_difference(*texts)
+    assert time.process_time() - begin < 1.0  # about 0.1
+
+
+def test_a_comparison_of_long_answers_says_that_it_stops(site):
+    site.add_ranking(("a " * 6001, "b"))
+    client = site.client("ann")
+    shown = client.get(f"{ranking(client).url.path}/compare?a=A&b=B").text
+    assert "only the first 12000 characters" in shown
+    site.add_ranking(("a " * 6000, "b"), prompt="Another?")
+    client = site.client("bob")
+    shown = client.get(f"{ranking(client).url.path}/compare?a=A&b=B").text
+    assert "only the first" not in shown
 
 
 def test_numbers_are_written_for_people():

@@ -14,6 +14,7 @@ from trivium.store import leases, people, submit
 from trivium.store.people import Role
 from trivium.web.security import Limiter, default_limits
 from trivium.web.shell import MOST_BYTES, crosses
+from trivium.web.views import controls
 
 EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'{{7*7}}"
 EVIL_MARKDOWN = (
@@ -102,6 +103,7 @@ def test_every_answer_carries_the_policy(site, address):
         ({"Sec-Fetch-Site": "cross-site", "Origin": "self"}, 403),
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://[::1"}, 403),
         ({"Sec-Fetch-Site": "same-origin"}, 200),
         ({"Sec-Fetch-Site": "none"}, 200),
         ({"Origin": "self"}, 200),
@@ -543,3 +545,17 @@ def test_a_bad_passphrase_does_not_use_the_invitation_up(site, passphrase, again
     said = {"name": "new", "passphrase": passphrase, "again": again}
     assert site.stranger().post(f"/invite/{invite.token}", data=said).status_code == 422
     assert "Hello, new" in join(site.stranger(), invite.token, "new").text
+
+
+def test_what_is_typed_into_flags_is_not_kept_in_memory(site, token):
+    """The server keeps rendered fields by what is ticked: by flags that exist, and no other."""
+    site.add_ranking(("One.", "Two."))
+    client = site.client("ann")
+    path = client.get("/next?kind=rank").url.path
+    before = controls.cache_info().currsize
+    for number in range(5):
+        flags = ["opinion", f"{number} made up"]
+        draft = {"sequence": number + 1, "body": {"flag.A": flags, "rank.A": ["1"]}}
+        client.put(f"{path}/draft", json=draft, headers={"X-CSRF-Token": token(client)})
+        assert 'value="opinion" checked' in client.get(path).text
+    assert controls.cache_info().currsize <= before + 1

@@ -1,5 +1,6 @@
 """`trivium label serve` as a program."""
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,8 @@ import httpx
 from labeler import filled, read_sheet
 
 from trivium.data import read_rankings
+from trivium.store import transfer
+from trivium.store.database import close_store, open_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +40,26 @@ def test_the_first_start_prints_the_admins_way_in(tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in said[1]
     assert (tmp_path / "labels.db").is_file()
+
+
+def test_a_start_says_what_it_put_back(tmp_path):
+    rows = [
+        {"id": f"p{n}", "prompt": [{"role": "user", "content": "?"}], "labeler": "e"}
+        | {"completions": [{"text": "a", "rank": 1}, {"text": "b", "rank": 2}]}
+        for n in range(2)
+    ]
+    (tmp_path / "rankings.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    store = open_store(f"sqlite:///{tmp_path / 'labels.db'}")
+    transfer.import_file(store, tmp_path / "rankings.jsonl")
+    close_store(store)
+    (tmp_path / "labels.journal.jsonl").unlink()
+    with serve(tmp_path) as process:
+        process.stdout.readline()
+        said = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert "put back 2 labels in the journal and 0 in the database" in said
+    assert len((tmp_path / "labels.journal.jsonl").read_text().splitlines()) == 2
 
 
 def test_an_open_host_without_a_secret_is_one_line(tmp_path):

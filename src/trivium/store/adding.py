@@ -145,7 +145,7 @@ def new_task(
         "kind": "demonstration" if candidates is None else "rank",
         "digest": digest,
         "status": "open",
-        "need": _need(digest, rules) if need is None else need,
+        "need": drawn_need(digest, rules) if need is None else need,
         "taken": 0,
         "done": 0,
         "skips": 0,
@@ -252,7 +252,7 @@ def prefix_hash(messages: Sequence[Message], chars: int) -> str | None:
     return _digest([chars, text[:chars]]) if len(text) >= chars else None
 
 
-def _need(digest: str, rules: Settings) -> int:
+def drawn_need(digest: str, rules: Settings) -> int:
     """How many people do a task: a property of the task alone."""
     overlaps = int(digest[:13], 16) / 16**13 < rules.overlap_share
     return rules.overlap_need if overlaps else 1

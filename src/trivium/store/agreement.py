@@ -105,7 +105,8 @@ def share(compared: Compared) -> Interval | None:
     if np.allclose(sums, point * counts):
         exact = stats.binomtest(round(point * len(sums)), len(sums))
         ends = exact.proportion_ci(CONFIDENCE, method="wilson")
-        return Interval(point=point, low=min(ends.low, point), high=max(ends.high, point))
+        low, high = float(ends.low), float(ends.high)
+        return Interval(point=point, low=min(low, point), high=max(high, point))
     drawn = stats.bootstrap(
         (sums, counts),
         lambda s, c, axis: s.sum(axis=axis) / c.sum(axis=axis),

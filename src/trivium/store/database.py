@@ -58,7 +58,7 @@ def open_store(
         url: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
         journal: where the journal lies; None: beside the SQLite file, under its name with
             .journal.jsonl; for PostgreSQL under the database's name in the working directory.
-        create: make the file if it isn't there.
+        create: make the file, or the tables, if they aren't there.
         mend: make journal and database agree; False for who only reads, and maybe doesn't know
             where the journal lies.
 
@@ -74,7 +74,7 @@ def open_store(
         raise UserError(f"{url}: not found; give --db, or make it with `trivium label serve`")
     store = _connected(parsed, _journal_path(parsed) if journal is None else journal)
     with explained(store):
-        upgrade.upgrade(store)
+        upgrade.upgrade(store, create=create)
         if is_file:
             _use_wal(store)
     if mend:

@@ -31,8 +31,26 @@ class Mark:
     label: int
 
 
-def reconcile(store: Store) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mended:
+    """What was put back."""
+
+    lines: int = 0
+    """Labels that the journal had lacked."""
+    labels: int = 0
+    """Labels that the database had lacked."""
+
+    def __str__(self) -> str:
+        lines, labels = self.lines, self.labels
+        return f"put back {lines} labels in the journal and {labels} in the database"
+
+
+def reconcile(store: Store, *, whole: bool = False) -> Mended:
     """Make the journal and the database hold the same labels, each once.
+
+    Args:
+        store: where.
+        whole: read both from the beginning, not from where they were last found to agree.
 
     Raises:
         UserError: the disk is full.
@@ -41,19 +59,21 @@ def reconcile(store: Store) -> None:
         fresh = settings.read_value(connection, "question") is None
         mark = _mark(connection, store)
         newest = _newest(connection)
-    if not fresh and (mark.offset, mark.label) == (journal.size(store.journal), newest):
-        return
+    same = (mark.offset, mark.label) == (journal.size(store.journal), newest)
+    if not fresh and same and not whole:
+        return Mended()
     with writing(store) as connection:
         if connection.dialect.name == "postgresql":
             # Waits for writers under way: afterwards no label with a lower id can still turn up.
             connection.execute(text("LOCK TABLE labels IN SHARE ROW EXCLUSIVE MODE"))
         if settings.read_value(connection, "question") is None:
             settings.add_question(connection, default_question())
-        _agree(connection, store)
+        beginning = Mark(path="", offset=0, label=0)
+        return _agree(connection, store, beginning if whole else _mark(connection, store))
 
 
-def _agree(connection: Connection, store: Store) -> None:
-    mark = _mark(connection, store)
+def _agree(connection: Connection, store: Store, mark: Mark) -> Mended:
+    added = 0
     journaled, restored, end = _replay(connection, store, mark.offset)
     for batch in _batches(connection, mark.label):
         # Another process may have added some of them by now.
@@ -61,12 +81,13 @@ def _agree(connection: Connection, store: Store) -> None:
         journaled |= meanwhile
         missing = [line for line in batch if line.submission_id not in journaled]
         if missing:
-            journal.append(store.journal, missing, since=end)
+            added += journal.append(store.journal, missing, since=end)
     if restored:
         details = {"labels": restored, "journal": str(store.journal)}
         events.remember_in(connection, "restored from the journal", by=None, details=details)
     new = [str(store.journal.absolute()), journal.size(store.journal), _newest(connection)]
     settings.write_value(connection, _MARK, json.dumps(new))
+    return Mended(lines=added, labels=restored)
 
 
 def _replay(connection: Connection, store: Store, offset: int) -> tuple[set[str], int, int]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from trivium.errors import UserError
-from trivium.labels import Question
+from trivium.labels import Question, default_question
 from trivium.labels.question import read_question as read_question_file
 from trivium.store import clock, events
 from trivium.store.database import Store, reading, writing
@@ -79,7 +79,8 @@ class Settings(BaseModel):
     """Share of the authors on the held-out side."""
 
     model_words: list[str] = Field(default_factory=list)
-    """Words that would give away which model wrote an answer."""
+    """Words that would give away which model wrote an answer: the page "Quality" lists the tasks
+    in which an answer holds one (`trivium.store.naming`)."""
 
 
 def load_settings(store: Store) -> Settings:
@@ -195,6 +196,8 @@ def add_question(connection: Connection, new: Question) -> None:
 def read_question(connection: Connection, version: str | None = None) -> Question:
     """The question of a version that is known to exist; None: the current one."""
     wanted = read_value(connection, "question") if version is None else version
+    if wanted is None:  # nobody has opened the store to write yet
+        return default_question()
     rows = select(questions.c.body).where(questions.c.version == wanted)
     return parsed_question(connection.execute(rows).scalar_one())
 

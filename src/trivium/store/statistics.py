@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, bindparam, case, func, select
 
-from trivium.labels.sheet import contradictions
+from trivium.labels.sheet import contradictions, merge_identical
 from trivium.store import agreement as measures
 from trivium.store import clock, people
 from trivium.store.agreement import Compared, Interval, Judgement, PositionBias
@@ -25,6 +25,13 @@ _EXCERPT = 160
 _NEWER = labels.alias("newer")
 _STANDS = ~select(_NEWER.c.id).where(_NEWER.c.supersedes == labels.c.id).exists()
 _RANKED = (labels.c.kind == "rank") & ~labels.c.skipped
+_BATCH = 500
+_WITH_COPIES = (
+    select(answers.c.task_id)
+    .where(answers.c.task_id.in_(bindparam("task_ids", expanding=True)))
+    .group_by(answers.c.task_id)
+    .having(func.count() > func.count(answers.c.text.distinct()))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +156,7 @@ def contradiction_cases(store: Store, *, limit: int = 50) -> list[ContradictionC
             if not pairs:
                 continue
             better, worse = pairs[0]
-            texts = _texts(connection, row.task_id)
+            texts = list(dict.fromkeys(_texts(connection, row.task_id)))
             found.append(
                 ContradictionCase(
                     label_id=row.id,
@@ -233,19 +240,35 @@ def _screening(connection: Connection, person_id: int) -> tuple[int, int]:
 def _rankings(
     connection: Connection, *, newest_first: bool = False
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Standing rankings that order their answers, with their bodies."""
+    """Standing rankings that order their answers, with their bodies. Answers that say the same were
+    shown and judged as one: they have one place here, that of the first.
+    """
     rows = (
         select(*(labels.c.id, labels.c.task_id, labels.c.body, labels.c.saved_ms))
         .add_columns(people_table.c.alias)
         .outerjoin(people_table, people_table.c.id == labels.c.person_id)
         .where(_RANKED, _STANDS)
         .order_by(labels.c.id.desc() if newest_first else labels.c.id)
-        .execution_options(yield_per=500)
+        .execution_options(yield_per=_BATCH)
     )
-    for row in connection.execute(rows):
-        body = json.loads(row.body)
-        if "not_rankable" not in body:
-            yield row, body
+    for batch in connection.execute(rows).partitions():
+        wanted = {"task_ids": list({row.task_id for row in batch})}
+        with_copies = set(connection.execute(_WITH_COPIES, wanted).scalars())
+        for row in batch:
+            body = json.loads(row.body)
+            if row.task_id in with_copies:
+                body = _one_of_each(body, merge_identical(_texts(connection, row.task_id)))
+            if "not_rankable" not in body:
+                yield row, body
+
+
+def _one_of_each(body: dict[str, Any], groups: list[list[int]]) -> dict[str, Any]:
+    """A ranking's body as if each group of places that hold the same text were one place."""
+    number = {place: one for one, group in enumerate(groups) for place in group}
+    merged = {**body, "judgements": [body["judgements"][first] for first, *_ in groups]}
+    if "order" in body:
+        merged["order"] = list(dict.fromkeys(number[place] for place in body["order"]))
+    return merged
 
 
 def _column(body: dict[str, Any], name: str) -> list[Any]:

@@ -1,7 +1,8 @@
 """Handing in: a label is saved once, wherever the wire breaks, or it is not called saved.
 
-The browser chooses a submission id and sends the label until it gets a receipt. The same id again
-gives the first receipt again. A receipt is given only when the label is committed and its line is
+The browser chooses a submission id and sends the label until it gets a receipt. The same label
+under the same id gives the first receipt again; another one under it is a revision, saved once
+under an id made of both. A receipt is given only when the label is committed and its line is
 synced in the journal (`trivium.store.journal` says why in this order).
 
 Work is never turned away for coming at the wrong time:
@@ -39,9 +40,11 @@ from trivium.store.schema import AnyRow, labels, tasks
 from trivium.store.settings import parsed_question, parsed_settings, read_question
 
 Body = dict[str, Any]
-_KNOWN = select(labels.c.id, labels.c.assignment_id).where(
+_KNOWN = select(labels.c.id, labels.c.assignment_id, labels.c.body).where(
     labels.c.submission_id == bindparam("submission")
 )
+_CIRCUMSTANCES = {"lead_time_ms", "question_version"}
+"""What may differ in a label that is sent again."""
 _OLDER = (
     select(labels.c.id, labels.c.counted)
     .where(labels.c.assignment_id == bindparam("assignment"))
@@ -170,10 +173,12 @@ def _submit(
         assignment = lock_assignment(connection, person_id, assignment_id)
         if assignment is None:
             return None
-        label_id = _known(connection, submission_id, assignment_id)
+        _check_kind(assignment, sheet)
+        body = _body(connection, assignment, sheet)
+        submission_id, label_id = _known(connection, submission_id, assignment_id, body)
         repeated = label_id is not None
         if label_id is None:
-            label_id = _save(connection, assignment, sheet, submission_id, at_ms)
+            label_id = _save(connection, assignment, body, submission_id, at_ms)
     with reading(store) as connection:  # a label never changes, so others may write again by now
         line, superseded = records.line_of(connection, label_id)
     journal.append(store.journal, [line], since=0 if repeated else since)
@@ -199,22 +204,34 @@ def _checked_id(submission_id: str) -> str:
         raise UserError(f"submission_id: expected a UUID, got {submission_id[:50]!r}") from None
 
 
-def _known(connection: Connection, submission_id: str, assignment_id: int) -> int | None:
-    """The label that was saved under the id before."""
+def _known(
+    connection: Connection, submission_id: str, assignment_id: int, body: Body
+) -> tuple[str, int | None]:
+    """The id under which to save what is said, and the label that said the same under it before."""
     row = connection.execute(_KNOWN, {"submission": submission_id}).one_or_none()
-    if row is not None and row.assignment_id != assignment_id:
+    if row is None:
+        return submission_id, None
+    if row.assignment_id != assignment_id:
         raise UserError("submission_id: names another label; send this one under an id of its own")
-    return None if row is None else row.id
+    said = _said(body)
+    if _said(json.loads(row.body)) == said:
+        return submission_id, row.id
+    content = json.dumps(said, sort_keys=True, ensure_ascii=False)
+    other_id = str(uuid.uuid5(uuid.UUID(submission_id), content))
+    row = connection.execute(_KNOWN, {"submission": other_id}).one_or_none()
+    return other_id, None if row is None else row.id
+
+
+def _said(body: Body) -> Body:
+    return {name: value for name, value in body.items() if name not in _CIRCUMSTANCES}
 
 
 def _save(
-    connection: Connection, assignment: AnyRow, sheet: Sheet, submission_id: str, at_ms: int
+    connection: Connection, assignment: AnyRow, body: Body, submission_id: str, at_ms: int
 ) -> int:
     """Insert the label and move the task's counts; the label's id."""
-    _check_kind(assignment, sheet)
-    body = _body(connection, assignment, sheet)
     older = connection.execute(_OLDER, {"assignment": assignment.id}).one_or_none()
-    skipped = isinstance(sheet, SkipSheet)
+    skipped = "skip" in body
     counted_before = older is not None and older.counted
     place = _place_of_skip(assignment, counted_before)
     if not skipped:

@@ -10,9 +10,10 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select,
 from trivium.errors import UserError
 from trivium.labels import LabelLine, Message
 from trivium.store import events, records
-from trivium.store.adding import Kind, NewAnswer, add_task, load_messages
+from trivium.store.adding import Kind, NewAnswer, add_task, drawn_need, load_messages
 from trivium.store.database import Store, reading, writing
 from trivium.store.schema import AnyRow, assignments, labels, prompts, tasks
+from trivium.store.settings import read_settings
 
 Status = Literal["open", "done", "quarantined", "closed"]
 EVERYBODY = 1_000_000
@@ -175,13 +176,17 @@ def set_screening(
         count = len(records.answers_of_one(connection, task_id))
         if ranks is not None and (len(ranks) != count or min(ranks, default=0) < 1):
             raise UserError(f"screening: expected {count} ranks from 1, got {list(ranks)}")
-        row = connection.execute(select(tasks.c.taken).where(tasks.c.id == task_id)).one_or_none()
-        need = EVERYBODY if ranks is not None or row is None else max(row.taken, 1)
-        values = {
-            "screening": None if ranks is None else json.dumps(list(ranks)),
-            "need": need,
-            "priority": 0 if ranks is None else -1,
+        row = connection.execute(select(tasks).where(tasks.c.id == task_id)).one_or_none()
+        values: dict[str, int | str | None] = {
+            "screening": json.dumps(list(ranks or ())),
+            "need": EVERYBODY,
+            "priority": -1,
         }
+        if ranks is None and row is not None:
+            if row.screening is None:
+                return
+            need = drawn_need(row.digest, read_settings(connection))
+            values = {"screening": None, "need": max(row.taken, need), "priority": 0}
         _change(connection, task_id, values, by)
 
 

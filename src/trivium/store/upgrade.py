@@ -9,15 +9,22 @@ from trivium.store import migrations
 from trivium.store.database import Store
 
 
-def upgrade(store: Store) -> None:
+def upgrade(store: Store, *, create: bool = True) -> None:
     """Run the steps that the database lacks, all or none.
 
+    Args:
+        store: where.
+        create: also in a database with nothing in it.
+
     Raises:
-        UserError: a newer trivium has made it, or it is another program's database.
+        UserError: a newer trivium has made it, or it is another program's database; or there is
+            nothing in it.
     """
     found = _version(store)
     if found == migrations.HEAD:
         return
+    if found is None and not create:
+        raise UserError(f"{store.url}: an empty database; make it with `trivium label serve`")
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory

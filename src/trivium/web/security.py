@@ -13,6 +13,7 @@ from starlette.datastructures import FormData
 
 from trivium.store import people
 from trivium.store.people import Role, Session
+from trivium.web import shell
 
 HOURS = 12.0
 """A session ends this long after it was last used."""
@@ -145,8 +146,10 @@ def form_token(request: Request, session: Session) -> str:
 
 
 async def read_form(request: Request) -> FormData:
-    """The fields of a form; uploads are refused."""
-    return await request.form(max_files=0, max_fields=MOST_FIELDS)
+    """The fields of a form; uploads are refused. One field may take as much as `shell` let in."""
+    return await request.form(
+        max_files=0, max_fields=MOST_FIELDS, max_part_size=shell.MOST_FORM_BYTES
+    )
 
 
 def check_token(request: Request, session: Session, given: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import uvicorn
 
 from trivium.errors import UserError
-from trivium.store import people
+from trivium.store import people, reconcile
 from trivium.store.database import close_store, open_store
 from trivium.store.people import Role
 from trivium.web.app import create_app
@@ -32,11 +32,14 @@ def serve(*, db: str, journal: Path | None, host: str, port: int, secret: str | 
     """
     check_secret(host, secret)
     listener = _listen(host, port)
-    store = open_store(db, journal=journal)
+    store = open_store(db, journal=journal, mend=False)
     try:
+        mended = reconcile.reconcile(store)
         port = listener.getsockname()[1]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         print(f"labels in {store.url}; open {address}", flush=True)
+        if mended != reconcile.Mended():
+            print(f"{store.journal}: {mended}", flush=True)
         if not people.has_admin(store):
             invite = people.create_invite(store, role=Role.ADMIN, days=ADMIN_DAYS)
             print(

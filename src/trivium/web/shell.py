@@ -9,6 +9,8 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from trivium.labels.sheet import MOST_TEXT
+
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -17,6 +19,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_BYTES = 1_048_576
 """Longest body that is taken; a label is a few kilobytes."""
+MOST_FORM_BYTES = 12 * MOST_TEXT + 65_536
+"""Longest form of a task. In a form a character takes three bytes for each of UTF-8, of which there
+are four at most; what else is in the form takes less than the rest."""
 DRAINED_BYTES = 16 * MOST_BYTES
 DRAINED_SECONDS = 1.0
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -52,10 +57,11 @@ def shell(app: App, *, any_host: bool) -> App:
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
         # Read before refusing: a client that is still sending would see a broken connection only.
-        body = await _read(receive, headers)
+        most = _most_bytes(scope)
+        body = await _read(receive, headers, most)
         if body is None:
             await _drain(receive)
-            await _refuse(answer, 413, f"a body may have {MOST_BYTES} bytes at most")
+            await _refuse(answer, 413, f"a body may have {most} bytes at most")
             return
         if refusal := _refusal(scope, headers, any_host=any_host):
             await _refuse(answer, *refusal)
@@ -86,8 +92,15 @@ def crosses(headers: dict[str, str], host: str) -> bool:
     if (site := headers.get("sec-fetch-site")) is not None:
         return site not in ("same-origin", "none")
     if (origin := headers.get("origin")) is not None:
-        return urlsplit(origin).netloc != host
+        return _netloc(origin) != host
     return False
+
+
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # such as "http://[::1"
+        return None
 
 
 def _hostname(host: str) -> str:
@@ -97,10 +110,15 @@ def _hostname(host: str) -> str:
         return ""
 
 
-async def _read(receive: Receive, headers: dict[str, str]) -> bytes | None:
+def _most_bytes(scope: Scope) -> int:
+    form = scope["method"] == "POST" and scope["path"].startswith("/tasks/")
+    return MOST_FORM_BYTES if form else MOST_BYTES
+
+
+async def _read(receive: Receive, headers: dict[str, str], most: int) -> bytes | None:
     """The whole body; None where it is too long, which is known without reading all of it."""
     announced = headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > MOST_BYTES:
+    if announced.isdigit() and int(announced) > most:
         return None
     parts: list[bytes] = []
     length = 0
@@ -108,7 +126,7 @@ async def _read(receive: Receive, headers: dict[str, str]) -> bytes | None:
         message = await receive()
         part = message.get("body", b"")
         length += len(part)
-        if length > MOST_BYTES:
+        if length > most:
             return None
         parts.append(part)
         if message["type"] == "http.disconnect" or not message.get("more_body", False):

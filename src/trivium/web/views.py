@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from functools import lru_cache
-from re import findall
 from time import time
 from typing import NamedTuple
 from uuid import uuid4
@@ -13,6 +11,7 @@ from markupsafe import Markup
 
 from trivium.labels import Message
 from trivium.labels.question import Choice
+from trivium.labels.sheet import MOST_TEXT
 from trivium.store.desk import Assignment
 from trivium.web.rendering import fragment, markdown
 
@@ -56,6 +55,8 @@ class TaskPage:
     rating_required: bool
     skip_reasons: list[Choice]
     completion: str
+    most_text: int
+    """Characters that an answer may have."""
     sequence: int
     live: bool
     revises: bool
@@ -88,6 +89,7 @@ def task_page(assignment: Assignment, filled: Fields | None = None) -> TaskPage:
     scale = question.rating
     ratings = Ratings(scale.low, scale.high, scale.low_text, scale.high_text)
     flags = tuple((flag.id, flag.text) for flag in question.flags)
+    ids = frozenset(flag.id for flag in question.flags)
     return TaskPage(
         id=assignment.id,
         turns=[_turn(message) for message in assignment.prompt],
@@ -106,7 +108,7 @@ def task_page(assignment: Assignment, filled: Fields | None = None) -> TaskPage:
                     flags,
                     rank=_number(known, f"rank.{shown.key}"),
                     rating=_number(known, f"rating.{shown.key}"),
-                    ticked=frozenset(known.get(f"flag.{shown.key}", ())),
+                    ticked=ids.intersection(known.get(f"flag.{shown.key}", ())),
                 ),
             )
             for shown in assignment.answers
@@ -115,6 +117,7 @@ def task_page(assignment: Assignment, filled: Fields | None = None) -> TaskPage:
         rating_required=question.rating_required,
         skip_reasons=question.skip_reasons,
         completion="".join(known.get("completion", ())[:1]),
+        most_text=MOST_TEXT,
         sequence=draft.sequence if draft else 0,
         live=assignment.live,
         revises=assignment.label is not None,
@@ -138,7 +141,7 @@ def controls(
     ticked: frozenset[str],
 ) -> Markup:
     """Where an answer is judged. Most of a page's fields, and nearly always the same: so they are
-    kept, a few megabytes at most.
+    kept, a few megabytes at most: nothing that was typed may be among the arguments.
     """
     shown = {"rank": rank, "rating": rating, "ticked": ticked}
     asked = {"letter": letter, "ranks": ranks, "scale": scale, "flags": flags}
@@ -161,19 +164,3 @@ def _fields(body: Mapping[str, object]) -> Fields:
 def _number(fields: Fields, name: str) -> int | None:
     value = "".join(fields.get(name, ())[:1])
     return int(value) if value.isascii() and value.isdigit() and len(value) < 5 else None
-
-
-Pieces = list[tuple[bool, str]]
-"""Text in order; True where the other side lacks it."""
-
-
-def word_difference(left: str, right: str) -> tuple[Pieces, Pieces]:
-    """Two texts, word by word: what only the one has is marked; white space is kept."""
-    words = [findall(r"\s+|\w+|[^\w\s]", text) for text in (left, right)]
-    matcher = SequenceMatcher(None, *words, autojunk=False)
-    sides: tuple[Pieces, Pieces] = ([], [])
-    for kind, a, b, c, d in matcher.get_opcodes():
-        for side, piece in zip(sides, (words[0][a:b], words[1][c:d]), strict=True):
-            if piece:
-                side.append((kind != "equal", "".join(piece)))
-    return sides

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi import Path as PathField
 from fastapi.responses import RedirectResponse, StreamingResponse
 
-from trivium.store import events, statistics, tasks, transfer
+from trivium.store import events, naming, statistics, tasks, transfer
 from trivium.store.people import Session
+from trivium.store.settings import load_settings
 from trivium.web import security
 from trivium.web.rendering import page
 from trivium.web.security import Posted, text
@@ -53,10 +54,13 @@ def queue(
 @router.get("/tasks/{task_id}")
 def one(request: Request, session: Reviewer, task_id: Id) -> Response:
     """One task with its labels."""
-    found = tasks.find_task(request.app.state.store, task_id)
+    store = request.app.state.store
+    found = tasks.find_task(store, task_id)
     if found is None:
         raise HTTPException(404, "there is no such task")
-    return page(request, "admin/task.html", session, {"task": found})
+    words = load_settings(store).model_words
+    named = [naming.words_in(answer.text, words) for answer in found.answers]
+    return page(request, "admin/task.html", session, {"task": found, "named": named})
 
 
 @router.post("/tasks/{task_id}")
@@ -91,6 +95,9 @@ def quality(request: Request, session: Reviewer) -> Response:
         "agreement": statistics.agreement(store),
         "progress": statistics.labeler_progress(store),
         "cases": statistics.contradiction_cases(store, limit=PAGE),
+        "model_words": load_settings(store).model_words,
+        "named": naming.tasks_that_name(store),
+        "most": PAGE,
     }
     return page(request, "admin/quality.html", session, shown)
 

@@ -4,6 +4,7 @@
 const PAUSE_MS = 700;
 const FIRST_WAIT_MS = 2000;
 const LONGEST_WAIT_MS = 60000;
+const AGAIN = new Set([408, 425, 429]); // refusals that time mends; 401 and 403 want a sign-in
 const NOT_IN_DRAFTS = new Set(["token", "submission_id", "shown_ms", "lead_ms", "do"]);
 
 const token = () => document.querySelector('input[name="token"]').value;
@@ -29,6 +30,16 @@ function write(key, value) {
 function send(url, method, type, body, more = {}) {
   const headers = { "Content-Type": type, "X-CSRF-Token": token(), Accept: "application/json" };
   return fetch(url, { method, headers, body, credentials: "same-origin", ...more });
+}
+
+const refused = ({ status }) => status >= 400 && status < 500 && !AGAIN.has(status);
+const signedOut = ({ status }) => status === 401 || status === 403;
+
+/** What the server says, read to its end; a refusal before any page sees it is no JSON. */
+async function words(answer) {
+  const said = await answer.text();
+  if (answer.ok || answer.headers.get("Content-Type")?.includes("json")) return JSON.parse(said);
+  return { problem: `the server refused it: ${said.trim().slice(0, 200) || answer.status}` };
 }
 
 function fields(form) {
@@ -79,10 +90,12 @@ export function keepDrafts(form, status) {
     const sent = sequence;
     try {
       const answer = await send(`/tasks/${form.dataset.id}/draft`, "PUT", "application/json", body, more);
-      if (!answer.ok) throw new Error(answer.status);
+      if (!answer.ok && (signedOut(answer) || !refused(answer))) throw new Error(answer.status);
+      const said = await words(answer);
       if (sent === sequence) {
         dirty = false;
-        status("saved on the server");
+        if (said.kept) status("saved on the server");
+        else status(said.problem ? `kept on this computer only, ${said.problem}` : "not saved, another window has saved a newer draft", true);
       }
     } catch {
       if (over) return;
@@ -122,22 +135,22 @@ function forget(person, letter) {
 /** Send one letter until the server has it. Resolves to {next} or {problem}. */
 export async function deliver(person, letter, status) {
   for (let wait = FIRST_WAIT_MS; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
-    let reason = "the server can't be reached";
+    let why = "the server can't be reached";
     try {
       const answer = await send(letter.url, "POST", "application/x-www-form-urlencoded", letter.body);
-      if (answer.ok || answer.status === 422 || answer.status === 404) {
-        const said = await answer.json(); // read first: half an answer is no answer
+      if (signedOut(answer)) {
+        return { problem: "You are signed out. Your work is kept on this computer and is sent when you sign in again.", signIn: true };
+      }
+      if (answer.ok || refused(answer)) {
+        const said = await words(answer); // read first: half an answer is no answer
         forget(person, letter);
         return said;
       }
-      if (answer.status === 401 || answer.status === 403) {
-        return { problem: "You are signed out. Your work is kept on this computer and is sent when you sign in again.", signIn: true };
-      }
-      reason = answer.status === 507 ? "the server's disk is full" : "the server is busy";
+      why = answer.status === 507 ? "the server's disk is full" : "the server is busy";
     } catch {
       // offline: wait like for a busy server
     }
-    status(`kept on this computer, ${reason}; trying again in ${wait / 1000} s`, true);
+    status(`kept on this computer, ${why}; trying again in ${wait / 1000} s`, true);
     await new Promise((resolve) => {
       const again = setTimeout(resolve, wait);
       addEventListener("online", () => { clearTimeout(again); resolve(); }, { once: true });

@@ -46,9 +46,14 @@ function refuse(text) {
 }
 ways.refuse = refuse;
 
+const forms = [form, document.querySelector("#skip form")];
+/** While a label is on its way nothing can be changed: what is on the page is what is saved. */
+const hold = (on) => forms.forEach((one) => { one.inert = on; });
+
 async function submit(event) {
   const sender = event.target;
   const button = event.submitter;
+  if (form.inert) return event.preventDefault();
   if (button?.formAction.endsWith("/flag") || button?.formAction.endsWith("/draft")) return;
   event.preventDefault();
   if (sender === form && button?.value !== "not_rankable" && !ways.ready()) return;
@@ -57,21 +62,20 @@ async function submit(event) {
   sender.append(lead);
   const letter = post(person, sender.getAttribute("action"), sender, button);
   lead.remove();
-  const buttons = sender.querySelectorAll("button");
-  for (const other of buttons) other.disabled = true;
+  const here = document.activeElement;
+  hold(true);
   status("sending…");
   const said = await deliver(person, letter, status);
   if (said.next) {
     done();
-    location.assign(said.next);
-    return;
+    return location.assign(said.next);
   }
-  for (const other of buttons) other.disabled = false;
+  hold(false);
+  here.focus({ preventScroll: true });
   refuse(said.problem);
-  status("");
+  return status("");
 }
-form.addEventListener("submit", submit);
-document.querySelector("#skip form").addEventListener("submit", submit);
+for (const one of forms) one.addEventListener("submit", submit);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !document.querySelector("dialog[open]")) {
     event.preventDefault();
