@@ -72,7 +72,7 @@ def reward_config(tiny: Path, few: Callable[[str], str]) -> Reward:
         model=str(tiny / "sft"),
         rankings=few("collect/rankings.jsonl"),
         demonstrations=few("pretrain/data/demonstrations.jsonl"),
-        prompts_per_step=8,
+        prompts_per_step=4,
         lr=1e-2,
         lora=SMALL,
         checkpoint_every=2,

@@ -172,7 +172,7 @@ def test_what_was_planned_stands_beside_what_it_took(tmp_path):
     outlook.compare(recipe, tmp_path, console)
     text = console.export_text()
     lines = [line.split() for line in text.splitlines()]
-    rows = {line[1]: [w for w in line if w != "│"] for line in lines if len(line) > 3}
+    rows = {line[0]: line for line in lines if len(line) > 3}
     assert rows["sft"] == ["sft", "10", "s", "7", "s", "2.00", "1.50"]
     assert rows["pretrain"] == ["pretrain", "10", "s", "2.00"]
     assert "1 min 10 s" in text
