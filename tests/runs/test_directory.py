@@ -212,6 +212,7 @@ WORK = {
     "a line of metrics": lambda run: run.log(0, {"pretrain/loss": 1.0}),
     "a sample": lambda run: run.show(0, [{"text": "a"}]),
     "a checkpoint": lambda run: save(run, 1),
+    "labels of a store": lambda run: (run.dir / "data").mkdir(),
     "a batch to look at": lambda run: run.keep_batch(0, {"tokens": torch.zeros(1)}, "nan"),
 }
 

@@ -33,6 +33,7 @@ METRICS_NAME, SAMPLES_NAME = checkpoint.LOGS
 SUMMARY_NAME = "summary.json"
 PLAN_NAME = "plan.json"
 REPLAY_NAME = "replay"
+DATA_NAME = "data"
 NOTHING_DONE = "nothing_done"
 """In the summary of a run that failed over its input before it had anything to keep."""
 
@@ -172,12 +173,16 @@ class Run:
             self.write_summary(status, figures)
 
     def _has_something(self) -> bool:
-        """Whether there is a checkpoint, a line of a log or a kept batch."""
+        """Whether there is a checkpoint, a line of a log, a kept batch, or data of its own.
+
+        A run reads its own copy of a store's labels where there is one, so that of another run
+        must never lie in its folder.
+        """
         logs = (self.dir / name for name in checkpoint.LOGS)
         return (
             self.checkpoint is not None
             or any(log.stat().st_size for log in logs)
-            or (self.dir / REPLAY_NAME).exists()
+            or any((self.dir / name).exists() for name in (REPLAY_NAME, DATA_NAME))
         )
 
 
