@@ -99,6 +99,11 @@ def test_prompt_longer_than_the_context(tiny, tmp_path, capsys):
     assert "context" in said
 
 
+def test_demonstrations_that_are_all_too_long_name_the_flags(tiny, tmp_path, capsys):
+    said = refused(capsys, *sft(tiny, tmp_path / "o", **{"sampling.max_prompt_tokens": "1"}))
+    assert "longer than --sampling.max-prompt-tokens 1 or --sampling.max-response-tokens" in said
+
+
 def test_unknown_key_in_a_config_file(tiny, tmp_path, capsys):
     path = tmp_path / "c.yaml"
     path.write_text((tiny / "sft" / "config.yaml").read_text() + "num_epoch: 3\n")
@@ -284,3 +289,20 @@ def test_a_recipe_whose_first_stage_failed_can_be_corrected(way, tiny, prompts, 
         assert main(["resume", str(out)]) == 0
     assert summary(out)["status"] == "finished"
     assert "resume" in refused(capsys, *words, str(prompts))
+
+
+# --- a run that was moved
+
+
+def test_a_moved_run_is_read_with_its_own_model(tiny, tmp_path, capsys):
+    """Its paths count from where it was made."""
+    moved = shutil.copytree(tiny / "sft", tmp_path / "moved")
+    text = (moved / "config.yaml").read_text()
+    assert str(tiny / "pretrain") in text
+    (moved / "config.yaml").write_text(text.replace(f"model: {tiny}", "model: runs/gone"))
+    assert main(["inspect", str(moved)]) == 0
+    assert "trained on" in capsys.readouterr().out
+    (moved / "config.yaml").write_text(text.replace(str(tiny), "runs/gone"))
+    said = refused(capsys, "inspect", str(moved))
+    assert "learned from runs/gone/pretrain/data/demonstrations.jsonl, which is not here" in said
+    assert "where it was made" in said

@@ -37,6 +37,8 @@ Input = Format | Literal["auto", "candidates", "prompts"]
 FOLDERS = ("argilla",)
 """Formats that are a folder, not a file."""
 SUFFIXES: dict[Format, str] = {"parquet": ".parquet", "labelstudio": ".json"}
+"""How a format's file ends; the others are JSON Lines."""
+LINES = (".jsonl", ".jsonl.gz")
 # Rows of one transaction, for which labelers wait: some milliseconds.
 _TASKS_AT_ONCE = 20
 _LABELS_AT_ONCE = 10
@@ -66,8 +68,10 @@ def export_labels(store: Store, path: Path, format: Format) -> int:
         Rows written; of TRL pairs, of `rankings` and `demonstrations` these.
 
     Raises:
-        UserError: a format can't hold a label, or the path can't be written.
+        UserError: a format can't hold a label, or the path can't be written, or nobody would read
+            a file of that name.
     """
+    _check_name(path, format)
     with explained(path), reading(store) as connection:
         standing = None if format == "native" else _STANDING
         lines = (line for _, line in records.lines_of(connection, standing))
@@ -92,6 +96,12 @@ def export_labels(store: Store, path: Path, format: Format) -> int:
             case _:
                 assert_never(format)
     return count
+
+
+def _check_name(path: Path, format: Format) -> None:
+    endings = (SUFFIXES[format],) if format in SUFFIXES else LINES
+    if format not in FOLDERS and not path.name.endswith(endings):
+        raise UserError(f"{path}: expected a file whose name ends in {' or '.join(endings)}")
 
 
 class _Shape(NamedTuple):
