@@ -86,7 +86,9 @@ def _make_database(home: Path, server: subprocess.Popen[bytes], log: Path) -> No
     try:
         import psycopg
     except ModuleNotFoundError:
-        raise NoServer("psycopg isn't installed; pip install 'trivium[label,postgres]'") from None
+        raise NoServer(
+            "psycopg isn't installed; pip install -c constraints.txt '.[label,postgres]'"
+        ) from None
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:

@@ -1,10 +1,7 @@
-"""The table of the README from what `bench.py` wrote: python benchmarks/table.py [FILE ...]
+"""The table of the README from what `bench.py` wrote: python benchmarks/table.py [FILE ...]"""
 
-Without files: everything in benchmarks/results, where of each row the newest measurement counts.
-"""
-
+import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +29,14 @@ PEERS = {"trl-1.12.0": "TRL 1.12.0", "trl": "TRL 1.16.0", "ours": "transformers'
 
 def main() -> None:
     """Print the table."""
-    files = [Path(name) for name in sys.argv[1:]] or sorted(RESULTS.glob("*.json"))
+    parser = argparse.ArgumentParser(description="Print the table of what bench.py wrote.")
+    parser.add_argument(
+        "files",
+        nargs="*",
+        type=Path,
+        help="default: all in benchmarks/results; of each row the newest measurement counts",
+    )
+    files = parser.parse_args().files or sorted(RESULTS.glob("*.json"))
     print(markdown([json.loads(path.read_text()) for path in files]))
 
 

@@ -20,6 +20,8 @@ from trivium.config import StageConfig
 from trivium.errors import UserError
 
 Config = TypeVar("Config")
+PAIRS = {"--models": "folders in turn: --models sft runs/sft ppo runs/ppo"}
+"""What follows the names of a flag that takes pairs, with an example."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +204,11 @@ def _cli(
     return parsed, printed.getvalue()
 
 
+def _heads(listed: str) -> list[str]:
+    """Tyro lists arguments at the first indent, their help at the second."""
+    return re.findall(r"^ {6}(\S.*?) *$", listed, re.MULTILINE)
+
+
 def _one_line(name: str, complaint: str, words: list[str], known: list[str]) -> str:
     """Tyro's box as a line: what is wrong, and the nearest flag to a mistyped one."""
     for option in _options_in(words):
@@ -209,11 +216,20 @@ def _one_line(name: str, complaint: str, words: list[str], known: list[str]) -> 
             close = get_close_matches(option, known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"see trivium {name} --help"
             return f"unknown flag {option}; {hint}"
-    if "Missing from" in complaint:
-        # Heads of the missing arguments stand at the first indent, their help at the second.
-        listed = complaint.partition("For full helptext")[0]
-        heads = re.findall(r"^ {6}(\S.*?) *$", listed, re.MULTILINE)
-        return f"missing {', '.join(heads)}"
+    said = complaint.partition("For full helptext")[0]
+    listed, _, surplus = said.partition("Unrecognized options:")
+    wrong: list[str] = []
+    if "Missing from" in listed:
+        wrong += [f"missing {', '.join(_heads(listed))}"]
+    if surplus:
+        inline = " ".join(
+            surplus.strip(" -\n").split()
+        )  # how tyro says it where nothing is missing
+        wrong += [f"unexpected {', '.join(_heads(surplus)) or inline}"]
+    if wrong:
+        return "; ".join(wrong)
+    if pairs := re.search(r"Error parsing (--\S+): Failed to parse key-value pairs", complaint):
+        return f"{pairs[1]}: expected names and {PAIRS.get(pairs[1], 'values in turn')}"
     _, *lines = (line.strip(" -") for line in complaint.splitlines())
     text = " ".join(line for line in lines if line)
     return re.split(r"For full helptext|Argument helptext|Got errors", text)[0].strip()

@@ -16,7 +16,7 @@ def classic(
     name: str,
     /,
     *,
-    out: Path,
+    out: Path = Path("runs/classic"),
     env: Literal["cat", "CartPole-v1"] = "cat",
     seeds: int = 5,
     layout: Path | None = None,

@@ -1,4 +1,4 @@
-"""The one exception that is meant for people."""
+"""The one exception that is meant for people, and what they are told most often."""
 
 
 class UserError(Exception):
@@ -16,3 +16,8 @@ class UserError(Exception):
     def __init__(self, message: str, *, refused: bool = False) -> None:
         super().__init__(message)
         self.refused = refused
+
+
+def install(extra: str) -> str:
+    """How to get an extra, such as `label`: from a checkout, since no index has the package."""
+    return f"in trivium's checkout: pip install -c constraints.txt '.[{extra}]'"

@@ -12,7 +12,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trivium.errors import UserError
+from trivium.errors import UserError, install
 
 if TYPE_CHECKING:
     from trivium.store.database import Store
@@ -66,7 +66,7 @@ def label_invite(
         days: How long the link is good.
         site: Where the site is, as the person's browser sees it.
     """
-    with opened(db, journal) as store:
+    with opened(db, journal, create=False) as store:
         from trivium.store import people
 
         chosen = people.Role(role)
@@ -97,6 +97,8 @@ def label_import(
             as they are; None: as the project's rules say, for people's prompts always.
         consent: The authors agreed, where a row of one doesn't say so itself.
     """
+    if not file.exists():  # before a database is made for it
+        raise UserError(f"{file}: not found; check the path")
     with opened(db, journal) as store:
         from trivium.store import transfer
         from trivium.store.incoming import Manner
@@ -104,8 +106,8 @@ def label_import(
         manner = Manner(scrubbing=pii, consent=consent, ask=demonstrations)
         done = transfer.import_file(store, file, format=format, manner=manner)
     print(
-        f"new: {done.prompts} prompts, {done.tasks} sets of answers to rank, {done.labels} labels; "
-        f"known already: {done.known}"
+        f"new: {_many(done.prompts, 'prompt')}, {_many(done.tasks, 'set')} of answers to rank, "
+        f"{_many(done.labels, 'label')}; known already: {done.known}"
     )
     for why, count in done.left_out.items():
         print(f"left out: {count} {why}")
@@ -133,7 +135,7 @@ def label_export(
         from trivium.store import transfer
 
         count = transfer.export_labels(store, out, format)
-    print(f"wrote {count} rows to {out}")
+    print(f"wrote {_many(count, 'row')} to {out}")
 
 
 def label_verify(*, db: str = DB, journal: Path | None = None, mend: bool = False) -> None:
@@ -152,7 +154,7 @@ def label_verify(*, db: str = DB, journal: Path | None = None, mend: bool = Fals
             print(f"{where}: {reconcile.reconcile(store, whole=True)}")
         found = maintenance.verify(store)
     if found.good:
-        print(f"{found.labels} labels, each once in the database and once in {where}")
+        print(f"{_many(found.labels, 'label')}, each once in the database and once in {where}")
         return
     if not where.exists():
         raise UserError(
@@ -299,7 +301,7 @@ def label_generate(
         )
         collect.run(config, out)
         done = transfer.import_answers(store, prompts=Path(prompts), answers=out / collect.ANSWERS)
-    print(f"{done.tasks} sets of answers to rank; {done.known} were there already")
+    print(f"{_many(done.tasks, 'set')} of answers to rank; {done.known} were there already")
 
 
 def parse_k(words: str) -> tuple[int, int]:
@@ -350,8 +352,12 @@ def explained() -> Iterator[None]:
         if (error.name or "").partition(".")[0] not in EXTRA:
             raise
         raise UserError(
-            f"{error.name} isn't installed; labeling needs it: pip install 'trivium[label]'"
+            f"{error.name} isn't installed, and labeling needs it; {install('label')}"
         ) from None
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _progress(row: Any) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """What a person sees when something is wrong: one line, the right exit code, no traceback."""
 
+from pathlib import Path
+
 import pytest
 
-from trivium import cli, commands
+from trivium import classic_commands, cli, commands
 from trivium.errors import UserError
 
 
@@ -15,6 +17,7 @@ def line(capsys) -> str:
     return printed.err
 
 
+EVALUATE = ["evaluate", "--out", "x", "--prompts", "p"]
 SFT = ["sft", "--out", "x", "--model", "m", "--demonstrations", "d"]
 
 
@@ -35,7 +38,15 @@ SFT = ["sft", "--out", "x", "--model", "m", "--demonstrations", "d"]
         (["sft", "--out", "x", "--model", "m"], "missing --demonstrations STR"),
         (["data", "convert", "a"], "missing TARGET, --kind"),
         (["run"], "missing RECIPE, --out PATH"),
-        (["run", "tiny_cpu", "more", "--out", "x"], "Unrecognized options: more"),
+        (["run", "tiny_cpu", "more", "--out", "x"], "run: unexpected more\n"),
+        (["overoptimise", "nope"], "missing --run PATH, --out PATH; unexpected nope\n"),
+        ([*EVALUATE, "--models", "sft"], "--models: expected names and folders in turn: --models "),
+        (
+            [*EVALUATE, "--models", "sft", "runs/sft", "--gold-parts", "decent"],
+            "--gold-parts: expected names and values in turn",
+        ),
+        (["label", "serve", "--port", "99999"], "--port 99999: expected a number from 0 to 65535"),
+        (["label", "serve", "--port", "-1"], "--port -1: expected a number from 0 to 65535"),
         (["run", "tiny_cpo", "--out", "x"], "did you mean 'tiny_cpu'?"),
         (["run", "tiny_cpu", "--out", "x", "--set", "sft.lrr=1"], "did you mean 'lr'?"),
         (["recipe", "show", "nothing-like-it"], "no such recipe"),
@@ -91,6 +102,14 @@ def test_a_config_file_with_an_unknown_key(tmp_path, capsys):
     assert "mine.yaml: demonstratons: unknown key; did you mean 'demonstrations'?" in line(capsys)
 
 
+def test_a_key_is_known_by_its_initials_or_not_guessed_at(tmp_path, capsys):
+    file = tmp_path / "mine.yaml"
+    for key, says in (("learning_rate", "did you mean 'lr'?"), ("momentum", "expected one of")):
+        file.write_text(f"{key}: 1\n")
+        assert cli.main(["sft", "--out", str(tmp_path / "out"), "--config", str(file)]) == 2
+        assert f"mine.yaml: {key}: unknown key; {says}" in line(capsys)
+
+
 def test_a_config_file_of_another_stage(tmp_path, capsys):
     file = tmp_path / "mine.yaml"
     file.write_text("stage: reward\nmodel: m\n")
@@ -100,7 +119,15 @@ def test_a_config_file_of_another_stage(tmp_path, capsys):
 
 def test_a_config_file_that_is_not_there(tmp_path, capsys):
     assert cli.main(["sft", "--out", "x", "--config", str(tmp_path / "none.yaml")]) == 2
-    assert "none.yaml" in line(capsys)
+    assert line(capsys) == f"trivium: {tmp_path / 'none.yaml'}: not found; check the path\n"
+
+
+def test_classic_has_a_folder_of_its_own(monkeypatch):
+    outs = []
+    monkeypatch.setattr(classic_commands, "_train", lambda *_, out, **__: outs.append(out))
+    assert cli.main(["classic", "all"]) == 0
+    assert cli.main(["classic", "all", "--out", "x"]) == 0
+    assert outs == [Path("runs/classic"), Path("x")]
 
 
 def test_a_recipe_is_not_copied_over_a_file(tmp_path, capsys):

@@ -23,6 +23,7 @@ COMMANDS = {
     "backup": ["copy.db"],
     "generate": ["--model", "runs/sft", "--out", "runs/answers"],
 }
+INSTALL = "in trivium's checkout: pip install -c constraints.txt"
 WITHOUT = """
 import json, sys
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path):
     assert json.loads(done.stdout) == [2] * len(commands)
     lines = done.stderr.splitlines()
     assert len(lines) == len(commands)
-    assert all("pip install 'trivium[label]'" in line for line in lines)
+    assert all(f"{INSTALL} '.[label]'" in line for line in lines)
     assert set(tmp_path.rglob("*")) == before
 
 
@@ -71,7 +72,7 @@ def test_training_from_a_store_without_the_extra_says_it_too(tmp_path):
     script = WITHOUT.partition("from trivium.cli")[0] + READ
     done = run(tmp_path, script=script)
     assert done.returncode == 0, done.stderr
-    assert "pip install 'trivium[label]'" in done.stdout
+    assert f"{INSTALL} '.[label]'" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -81,7 +82,7 @@ def test_without_psycopg_one_line_says_what_to_install(tmp_path):
     done = run(tmp_path, "label", "stats", "--db", "postgresql://u@h/n", script=script)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "pip install 'trivium[label,postgres]'" in done.stderr
+    assert f"{INSTALL} '.[label,postgres]'" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -107,21 +108,82 @@ def test_a_wrong_url_is_one_line(tmp_path, monkeypatch, capsys, url, said):
         other.execute("CREATE TABLE mine (x)")
     other.close()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert main(["label", "invite", "--db", url]) == 2
+    assert main(["label", "settings", "--db", url]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert said in error
+    assert "try again" not in error, "that would be of no use"
     assert "+pysqlite" not in error, "the URL as it was given"
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert after == before, "nothing was made, and nothing of others was changed"
 
 
-@pytest.mark.parametrize("verb", ["export", "verify", "stats", "backup"])
+@pytest.mark.parametrize("verb", ["export", "verify", "stats", "backup", "invite"])
 def test_reading_a_store_that_is_not_there_does_not_make_one(tmp_path, monkeypatch, capsys, verb):
     monkeypatch.chdir(tmp_path)
     assert main(["label", verb, *COMMANDS[verb]]) == 2
     assert "sqlite:///labels.db: not found" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_not_there_makes_no_store(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["label", "import", "nofile.jsonl"]) == 2
+    assert capsys.readouterr().err == "trivium: nofile.jsonl: not found; check the path\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+RANKING = {
+    "id": "sea",
+    "prompt": [{"role": "user", "content": "Why is the sea salt?"}],
+    "completions": [{"text": "Because of rivers.", "rank": 1}, {"text": "Fish.", "rank": 2}],
+}
+
+
+@pytest.fixture
+def one_ranking(tmp_path, monkeypatch, capsys):
+    """A store with one finished ranking, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("in.jsonl").write_text(json.dumps(RANKING) + "\n")
+    assert main(["label", "import", "in.jsonl"]) == 0
+    assert "0 sets of answers to rank, 1 label;" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("one_ranking")
+def test_one_is_not_many(capsys):
+    assert main(["label", "export", "--format", "rankings", "--out", "out.jsonl"]) == 0
+    assert capsys.readouterr().out == "wrote 1 row to out.jsonl\n"
+    assert main(["label", "verify"]) == 0
+    assert capsys.readouterr().out.startswith("1 label, each once")
+
+
+@pytest.mark.usefixtures("one_ranking")
+@pytest.mark.parametrize(
+    ("format", "name", "ending"),
+    [
+        ("native", "x.rankings", ".jsonl or .jsonl.gz"),
+        ("rankings", "x.rankings", ".jsonl or .jsonl.gz"),
+        ("rankings", "x.parquet", ".jsonl or .jsonl.gz"),
+        ("trl", "x.json", ".jsonl or .jsonl.gz"),
+        ("parquet", "x.jsonl", ".parquet"),
+        ("labelstudio", "x.xml", ".json"),
+    ],
+)
+def test_no_export_gets_a_name_that_nobody_reads(capsys, format, name, ending):
+    before = set(Path().iterdir())
+    assert main(["label", "export", "--format", format, "--out", name]) == 2
+    said = f"trivium: {name}: expected a file whose name ends in {ending}\n"
+    assert capsys.readouterr().err == said
+    assert set(Path().iterdir()) == before
+
+
+@pytest.mark.usefixtures("one_ranking")
+@pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz"])
+def test_what_is_exported_is_read(capsys, name):
+    assert main(["label", "export", "--format", "rankings", "--out", name]) == 0
+    capsys.readouterr()
+    assert main(["data", "check", name, "--kind", "rankings"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["rows"] == 1
 
 
 def test_rules_and_question_are_changed_by_files_and_shown(tmp_path, monkeypatch, capsys):
@@ -140,12 +202,18 @@ def test_rules_and_question_are_changed_by_files_and_shown(tmp_path, monkeypatch
     after = yaml.safe_load(capsys.readouterr().out)
     assert after["rules"] == before["rules"] | {"overlap_share": 0.5, "pii": "none"}
     assert after["question"]["flags"] == [{"id": "rude", "text": "Rude"}]
-    for wrong in ("overlap_share: 2\n", "overlap: 1\n", "- 1\n", "a: [\n"):
+    for wrong, said in {
+        "overlap_share: 2\n": "overlap_share: Input should be less than or equal to 1",
+        "overlap_ned: 1\n": "overlap_ned: no such rule; did you mean overlap_need?\n",
+        "zzz: 1\n": "zzz: no such rule; the rules are lease_minutes, overlap_share, ",
+        "- 1\n": "expected rules such as",
+        "a: [\n": "expected YAML",
+    }.items():
         Path("rules.yaml").write_text(wrong)
         assert main(["label", "settings", "--rules", "rules.yaml"]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
-        assert "rules.yaml" in error
+        assert f"rules.yaml: {said}" in error
     assert main(["label", "settings"]) == 0
     assert yaml.safe_load(capsys.readouterr().out) == after
 

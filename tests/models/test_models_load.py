@@ -188,6 +188,12 @@ def test_a_vocabulary_larger_than_the_embedding(copied, tokenizer, cpu):
 def test_a_context_too_short(model_folder, cpu):
     message = refused(load_policy, str(model_folder("gpt2", "gpt2")), cpu, context_tokens=257)
     assert "context is 256 tokens" in message
+    flags = "lower --sampling.max-prompt-tokens or --sampling.max-response-tokens"
+    assert message.endswith(flags)
+    message = refused(
+        new_reward_model, str(model_folder("gpt2", "gpt2")), cpu, seed=0, context_tokens=257
+    )
+    assert message.endswith("lower --max-prompt-tokens or --max-response-tokens")
     load_policy(str(model_folder("gpt2", "gpt2")), cpu, context_tokens=256)
 
 

@@ -234,7 +234,7 @@ def test_files_that_are_no_config(tmp_path, text, expected):
 
 
 def test_no_file_and_no_text(tmp_path):
-    with pytest.raises(UserError, match=r"none\.yaml: cannot be read"):
+    with pytest.raises(UserError, match=r"none\.yaml: not found; check the path$"):
         load(tmp_path / "none.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"bytes\.yaml: cannot be read"):

@@ -183,6 +183,61 @@ def test_how_it_ended_is_written(tmp_path, error, status, line):
     assert (summary["status"], summary["error"]) == (status, line)
 
 
+def work_and_raise(run, work, error):
+    run.plan({"optimizer_steps": 5})
+    work(run)
+    raise error
+
+
+def fail(out, error, *, work=lambda run: None, resume=False):
+    """A run that does ``work`` and then stops over ``error``."""
+    with pytest.raises(type(error)), start(out, resume=resume) as run:
+        work_and_raise(run, work, error)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_failed_over_its_input_makes_way(tmp_path, resume):
+    fail(tmp_path, UserError("x.jsonl: no such file"))
+    other = SFT(model="m", demonstrations="d")
+    with open_run(tmp_path, stage="sft", config=other, resume=resume) as run:
+        assert not (tmp_path / "plan.json").exists()
+        run.finish({})
+    assert config_file.load(tmp_path / "config.yaml") == ("sft", other)
+    assert read_summary(tmp_path).keys().isdisjoint({"error", "nothing_done"})
+    with pytest.raises(UserError, match="holds a run already"), start(tmp_path):
+        pass
+
+
+WORK = {
+    "a line of metrics": lambda run: run.log(0, {"pretrain/loss": 1.0}),
+    "a sample": lambda run: run.show(0, [{"text": "a"}]),
+    "a checkpoint": lambda run: save(run, 1),
+    "labels of a store": lambda run: (run.dir / "data").mkdir(),
+    "a batch to look at": lambda run: run.keep_batch(0, {"tokens": torch.zeros(1)}, "nan"),
+}
+
+
+@pytest.mark.parametrize("work", WORK.values(), ids=WORK)
+def test_a_run_that_has_something_keeps_its_folder(tmp_path, work):
+    fail(tmp_path, UserError("x.jsonl: no such file"), work=work)
+    with pytest.raises(UserError, match="holds a run already"), start(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("a bug")])
+def test_a_run_that_was_stopped_or_has_a_bug_keeps_its_folder(tmp_path, error):
+    fail(tmp_path, error)
+    with pytest.raises(UserError, match="holds a run already"), start(tmp_path):
+        pass
+
+
+def test_a_kept_batch_outlives_a_resume_that_fails_over_its_input(tmp_path):
+    fail(tmp_path, UserError("nan"), work=WORK["a batch to look at"])
+    fail(tmp_path, UserError("x.jsonl: no such file"), resume=True)
+    with pytest.raises(UserError, match="holds a run already"), start(tmp_path):
+        pass
+
+
 def plan_and_do(run, plan, done):
     run.plan(plan)
     run.executed(done)

@@ -37,6 +37,14 @@ def test_the_interval_of_an_exponent_is_student_s():
     assert fit.high - fit.value == pytest.approx(12.7062 * e * 3**0.5, rel=1e-4)
 
 
+def test_the_table_says_how_it_is_called(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["table.py", "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        table.main()
+    assert stopped.value.code == 0
+    assert "benchmarks/results" in capsys.readouterr().out
+
+
 def test_a_parabola_is_taken_apart():
     xs = [1.0, 2.0, 4.0, 8.0, 16.0]
     each, square = growth.parabola(xs, [7 + 3 * x + 0.25 * x * x for x in xs])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from trivium.cli import main
@@ -96,6 +97,11 @@ def test_all_ranks_equal_leaves_nothing_to_learn(tiny, tmp_path, capsys):
 def test_prompt_longer_than_the_context(tiny, tmp_path, capsys):
     said = refused(capsys, *sft(tiny, tmp_path / "o", **{"sampling.max_prompt_tokens": "100000"}))
     assert "context" in said
+
+
+def test_demonstrations_that_are_all_too_long_name_the_flags(tiny, tmp_path, capsys):
+    said = refused(capsys, *sft(tiny, tmp_path / "o", **{"sampling.max_prompt_tokens": "1"}))
+    assert "longer than --sampling.max-prompt-tokens 1 or --sampling.max-response-tokens" in said
 
 
 def test_unknown_key_in_a_config_file(tiny, tmp_path, capsys):
@@ -198,3 +204,105 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(tiny, tmp_path, c
     said = refused(capsys, *sft(tiny, tmp_path / "o", model=str(folder)))
     assert "gradient norm" in said
     assert list((tmp_path / "o" / "replay").glob("*.safetensors"))
+
+
+# --- what failed over its input leaves its folder free
+
+
+def small(tiny, folder: Path, prompts: Path) -> Path:
+    """Config of an evaluation of one model on two prompts, cheap as they come."""
+    config = yaml.safe_load((tiny / "evaluate" / "config.yaml").read_text())
+    kept = {name: config[name] for name in ("stage", "gold", "sampling")}
+    models = {"sft": str(tiny / "sft")}
+    file = folder / "small.yaml"
+    file.write_text(
+        yaml.safe_dump({**kept, "models": models, "prompts": str(prompts), "num_prompts": 2})
+    )
+    return file
+
+
+@pytest.fixture
+def prompts(tiny) -> Path:
+    """The held-out prompts of the finished run."""
+    return tiny / "pretrain" / "data" / "prompts_heldout.jsonl"
+
+
+def summary(out: Path) -> dict:
+    return json.loads((out / "summary.json").read_text())
+
+
+def test_a_corrected_command_takes_the_folder_of_the_one_that_failed(
+    tiny, prompts, tmp_path, capsys
+):
+    out = tmp_path / "o"
+    words = ["evaluate", "--config", str(small(tiny, tmp_path, prompts)), "--out", str(out)]
+    refused(capsys, *words, "--reward", str(tmp_path / "nope"))
+    assert summary(out)["status"] == "failed"
+    assert main([*words, "--num-prompts", "1"]) == 0
+    assert summary(out)["status"] == "finished"
+    assert summary(out).keys() == summary(tiny / "evaluate").keys()
+    stored = yaml.safe_load((out / "config.yaml").read_text())
+    assert (stored["reward"], stored["num_prompts"]) == (None, 1)
+    assert "nope" not in (out / "report.html").read_text()
+    assert "resume" in refused(capsys, *words)
+
+
+def test_resume_goes_on_once_the_file_is_there(tiny, prompts, tmp_path, capsys):
+    out, missing = tmp_path / "o", tmp_path / "p.jsonl"
+    words = ["--config", str(small(tiny, tmp_path, missing)), "--out", str(out)]
+    assert "p.jsonl" in refused(capsys, "evaluate", *words)
+    assert "p.jsonl" in refused(capsys, "resume", str(out))
+    shutil.copy(prompts, missing)
+    assert main(["resume", str(out)]) == 0
+    assert summary(out)["status"] == "finished"
+
+
+@pytest.mark.parametrize("stage", ["sft", "reward", "ppo"])
+def test_every_stage_leaves_its_folder_free(stage, tiny, tmp_path, capsys):
+    """A second mistake with the same --out is told like the first."""
+    out = tmp_path / "o"
+    for name in ("first", "second"):
+        nope = str(tmp_path / name)
+        words = {
+            "sft": sft(tiny, out, model=nope),
+            "reward": reward(tiny, out, f"sqlite:///{nope}.db"),
+            "ppo": ppo(tiny, out, reward=nope),
+        }[stage]
+        assert nope in refused(capsys, *words)
+        assert nope in summary(out)["error"]
+
+
+@pytest.mark.parametrize("way", ["again", "resume"])
+def test_a_recipe_whose_first_stage_failed_can_be_corrected(way, tiny, prompts, tmp_path, capsys):
+    out, missing = tmp_path / "o", tmp_path / "p.jsonl"
+    fields = yaml.safe_load(small(tiny, tmp_path, missing).read_text()) | {"prompts": "{data}"}
+    recipe = {"about": "one evaluation", "inputs": {"data": None}, "stages": {"evaluate": fields}}
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(recipe))
+    words = ["run", str(tmp_path / "one.yaml"), "--out", str(out), "--data"]
+    assert "p.jsonl" in refused(capsys, *words, str(missing))
+    if way == "again":
+        assert main([*words, str(prompts)]) == 0
+        stored = yaml.safe_load((out / "recipe.yaml").read_text())
+        assert stored["stages"]["evaluate"]["prompts"] == str(prompts)
+    else:
+        shutil.copy(prompts, missing)
+        assert main(["resume", str(out)]) == 0
+    assert summary(out)["status"] == "finished"
+    assert "resume" in refused(capsys, *words, str(prompts))
+
+
+# --- a run that was moved
+
+
+def test_a_moved_run_is_read_with_its_own_model(tiny, tmp_path, capsys):
+    """Its paths count from where it was made."""
+    moved = shutil.copytree(tiny / "sft", tmp_path / "moved")
+    text = (moved / "config.yaml").read_text()
+    assert str(tiny / "pretrain") in text
+    (moved / "config.yaml").write_text(text.replace(f"model: {tiny}", "model: runs/gone"))
+    assert main(["inspect", str(moved)]) == 0
+    assert "trained on" in capsys.readouterr().out
+    (moved / "config.yaml").write_text(text.replace(str(tiny), "runs/gone"))
+    said = refused(capsys, "inspect", str(moved))
+    assert "learned from runs/gone/pretrain/data/demonstrations.jsonl, which is not here" in said
+    assert "where it was made" in said

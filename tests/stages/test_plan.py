@@ -141,6 +141,13 @@ def test_the_command_prints_every_phase(capsys):
     shown = capsys.readouterr().out
     for word in ("pretrain", "ppo_ptx", "evaluate", "TFLOP", "grads", "GFLOP/s"):
         assert word in shown
+    work, memory = (part.partition("─\n")[2] for part in shown.split("memory, MB"))
+    rows = {row.split()[0]: row.split()[1:] for row in work.splitlines()[:7]}
+    # At the least 6 FLOPs a parameter and token: 36 thousand parameters, 15,360 tokens.
+    assert 0.0033 <= float(rows["pretrain"][3]) < 0.1
+    weights = {row.split()[0]: float(row.split()[1]) for row in memory.splitlines()[:7]}
+    assert 0.1 < weights["pretrain"] < 0.5
+    assert rows.keys() == weights.keys()
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from trivium.text import Codec, encode_prompt, encode_response, from_lists, make
 if TYPE_CHECKING:
     from peft import PeftModel
 
+SAMPLING = ("--sampling.max-prompt-tokens", "--sampling.max-response-tokens")
 CARD = "trivium.json"
 """Beside the weights: what the model is, its template's hash, and for a reward model its probes."""
 
@@ -102,13 +103,16 @@ def resolve(place: str) -> str:
     return place
 
 
-def load_policy(place: str, compute: Compute, *, context_tokens: int = 0) -> Policy:
+def load_policy(
+    place: str, compute: Compute, *, context_tokens: int = 0, limits: tuple[str, str] = SAMPLING
+) -> Policy:
     """Load a causal language model with fp32 weights, in eval mode.
 
     Args:
         place: run directory, Hugging Face folder or hub name.
         compute: where it goes.
         context_tokens: longest sequence it will be given.
+        limits: flags that say how long.
 
     Raises:
         UserError: see the module's docstring.
@@ -116,7 +120,8 @@ def load_policy(place: str, compute: Compute, *, context_tokens: int = 0) -> Pol
     folder = _reachable(place)
     codec = load_codec(place)
     model = _from_pretrained(AutoModelForCausalLM, folder, place)
-    _check_fits(model, codec, place, context_tokens)
+    _check_fits(model, codec, place)
+    _check_context(model, place, context_tokens, limits)
     _check_plain_head(model, place)
     return Policy(model=model.to(compute.device).eval(), codec=codec, name=place)
 
@@ -136,7 +141,7 @@ def load_reward_model(place: str, compute: Compute) -> RewardModel:
             f"expected a sequence classifier with one (train one with `trivium reward`)"
         )
     model = _from_pretrained(AutoModelForSequenceClassification, folder, place)
-    _check_fits(model, codec, place, 0)
+    _check_fits(model, codec, place)
     reward = RewardModel(
         model=model.to(compute.device).eval(), head=scalar_head(model), codec=codec, name=place
     )
@@ -160,7 +165,7 @@ def load_blank(place: str) -> Policy:
             model = AutoModelForCausalLM.from_config(config)
     except (OSError, ValueError) as error:
         raise UserError(f"{place}: no model could be loaded: {_first_line(error)}") from error
-    _check_fits(model, codec, place, 0)
+    _check_fits(model, codec, place)
     return Policy(model=model.eval(), codec=codec, name=place)
 
 
@@ -175,7 +180,8 @@ def new_reward_model(
     Raises:
         UserError: as `load_policy`.
     """
-    policy = load_policy(place, compute, context_tokens=context_tokens)
+    limits = ("--max-prompt-tokens", "--max-response-tokens")
+    policy = load_policy(place, compute, context_tokens=context_tokens, limits=limits)
     config = policy.model.config
     config.num_labels = 1
     model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
@@ -289,18 +295,23 @@ def read_card(folder: str) -> dict[str, object] | None:
     return json.loads(card.read_text()) if card.is_file() else None
 
 
-def _check_fits(model: PreTrainedModel, codec: Codec, place: str, context_tokens: int) -> None:
+def _check_fits(model: PreTrainedModel, codec: Codec, place: str) -> None:
     rows = model.get_input_embeddings().weight.shape[0]
     if len(codec.tokenizer) > rows:
         raise UserError(
             f"{place}: the tokenizer has {len(codec.tokenizer)} tokens, the embedding only {rows} "
             f"rows; use the tokenizer the model was made with, or resize the embedding"
         )
+
+
+def _check_context(
+    model: PreTrainedModel, place: str, context_tokens: int, limits: tuple[str, str]
+) -> None:
     context = model.config.get_text_config().max_position_embeddings
     if context_tokens > context:
         raise UserError(
             f"{place}: its context is {context} tokens, but prompt and response may take "
-            f"{context_tokens}; lower max_prompt_tokens or max_response_tokens"
+            f"{context_tokens}; lower {' or '.join(limits)}"
         )
 
 

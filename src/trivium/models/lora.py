@@ -5,7 +5,7 @@ the very same weights. So model and twin can be held together at the price of on
 reference and its policy, and nothing has to be switched off before the model itself is read. B is
 zero at first, so both begin as one function, bit by bit.
 
-peft is an extra (`pip install 'trivium[lora]'`) and is loaded inside functions only.
+peft is an extra (`lora`) and is loaded inside functions only.
 
 Source: Hu et al. 2021, arXiv:2106.09685.
 """
@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from trivium.config import LoRA
-from trivium.errors import UserError
+from trivium.errors import UserError, install
 from trivium.models.load import Policy, RewardModel, resolve, scalar_head
 
 if TYPE_CHECKING:
@@ -182,6 +182,6 @@ def _peft() -> ModuleType:
         import peft
     except ModuleNotFoundError as error:
         raise UserError(
-            f"lora.rank: {error.name} isn't installed; pip install 'trivium[lora]', or set 0"
+            f"lora.rank: {error.name} isn't installed; set 0, or {install('lora')}"
         ) from None
     return peft

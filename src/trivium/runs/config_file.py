@@ -64,6 +64,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """The YAML mapping in a file; a UserError names the file and line of what is wrong."""
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; check the path") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a YAML file ({error})") from error
     return parse_mapping(text, where=str(path))
@@ -109,7 +111,8 @@ def stage_class(kind: object, *, where: str) -> type[StageConfig]:
 
 def nearest(name: str, known: Sequence[str] | Mapping[str, object]) -> str:
     """The end of a message about an unknown name: the nearest one, or all of a few."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    initials = "".join(word[:1] for word in name.split("_"))  # lr, for who writes learning_rate
+    close = [initials] if initials in known else difflib.get_close_matches(name, list(known), n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; expected one of {', '.join(sorted(known))}"

@@ -31,6 +31,11 @@ from trivium.runs.checkpoint import Checkpoint
 
 METRICS_NAME, SAMPLES_NAME = checkpoint.LOGS
 SUMMARY_NAME = "summary.json"
+PLAN_NAME = "plan.json"
+REPLAY_NAME = "replay"
+DATA_NAME = "data"
+NOTHING_DONE = "nothing_done"
+"""In the summary of a run that failed over its input before it had anything to keep."""
 
 
 class Run:
@@ -73,7 +78,7 @@ class Run:
     def plan(self, plan: Mapping[str, Any]) -> None:
         """Say what will be done before any of it is, and write it to plan.json."""
         self._plan = dict(plan)
-        write_json(self.dir / "plan.json", self._plan)
+        write_json(self.dir / PLAN_NAME, self._plan)
         table = Table(title=f"{self.stage}: the plan", show_header=False, title_justify="left")
         table.add_column(no_wrap=True)
         table.add_column(justify="right")
@@ -111,7 +116,7 @@ class Run:
 
     def keep_batch(self, step: int, tensors: Mapping[str, Tensor], note: str) -> Path:
         """Save the batch that stopped a run, to look at or to run again."""
-        path = self.dir / "replay" / f"step-{step}.safetensors"
+        path = self.dir / REPLAY_NAME / f"step-{step}.safetensors"
         with explain_full_disk(path):
             path.parent.mkdir(exist_ok=True)
             save_file({name: t.detach().contiguous() for name, t in tensors.items()}, path)
@@ -160,9 +165,25 @@ class Run:
         if self.finished:
             return
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        figures: dict[str, Any] = {"error": _first_line(error)}
+        if isinstance(error, UserError) and not self._has_something():
+            figures[NOTHING_DONE] = True
         # The disk may be full; what stopped the run matters more than that this cannot be written.
         with suppress(UserError):
-            self.write_summary(status, {"error": _first_line(error)})
+            self.write_summary(status, figures)
+
+    def _has_something(self) -> bool:
+        """Whether there is a checkpoint, a line of a log, a kept batch, or data of its own.
+
+        A run reads its own copy of a store's labels where there is one, so that of another run
+        must never lie in its folder.
+        """
+        logs = (self.dir / name for name in checkpoint.LOGS)
+        return (
+            self.checkpoint is not None
+            or any(log.stat().st_size for log in logs)
+            or any((self.dir / name).exists() for name in (REPLAY_NAME, DATA_NAME))
+        )
 
 
 @contextmanager
@@ -170,7 +191,8 @@ def open_run(out: Path, *, stage: str, config: StageConfig, resume: bool = False
     """Open ``out`` for a new run, or for one to go on with; hold its lock until the end.
 
     A resumed run's logs are cut back to its latest checkpoint, so that in the end they are those
-    of a run that never stopped. ``resume`` on a folder without a run starts one.
+    of a run that never stopped. ``resume`` on a folder without a run starts one. A run that failed
+    over its input before it did anything makes way for any other.
 
     Raises:
         UserError: another process uses the folder; it holds a run and ``resume`` is False; the
@@ -183,9 +205,11 @@ def open_run(out: Path, *, stage: str, config: StageConfig, resume: bool = False
         console = Console(stderr=True)
         run = Run(out, stage=stage, console=console, seconds_before=before)
         try:
+            # Before the summary, which says that the folder is no longer free: killed in between,
+            # the run can still be begun anew.
+            config_file.save(out / CONFIG_NAME, stage, config)
             run.write_summary("running", {})
             write_json(out / "env.json", environment.describe())
-            config_file.save(out / CONFIG_NAME, stage, config)
             if run.checkpoint is not None:
                 run.say(f"{stage}: going on after step {run.checkpoint.step} of {out}")
             yield run
@@ -201,6 +225,11 @@ def read_summary(run_dir: Path) -> dict[str, Any] | None:
     """summary.json of a run; None if there is none yet."""
     path = run_dir / SUMMARY_NAME
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def did_nothing(run_dir: Path) -> bool:
+    """Whether a run there failed over its input and has nothing to lose by being replaced."""
+    return bool((read_summary(run_dir) or {}).get(NOTHING_DONE))
 
 
 @contextmanager
@@ -234,6 +263,10 @@ def _check_folder(out: Path, stage: str, config: StageConfig, *, resume: bool) -
     path = out / CONFIG_NAME
     if not path.exists():
         return 0.0
+    summary = read_summary(out)
+    if did_nothing(out):
+        (out / PLAN_NAME).unlink(missing_ok=True)
+        return summary["seconds"] if summary and resume else 0.0
     if not resume:
         raise UserError(
             f"{out}: holds a run already; go on with `trivium resume {out}`, "
@@ -252,7 +285,6 @@ def _check_folder(out: Path, stage: str, config: StageConfig, *, resume: bool) -
             f"{'; '.join(differing)}; restore it, or choose another --out",
             refused=True,
         )
-    summary = read_summary(out)
     return summary["seconds"] if summary else 0.0
 
 

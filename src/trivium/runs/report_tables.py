@@ -14,6 +14,7 @@ _BASELINE = "baseline"
 _INVARIANTS = ("step0_kl_per_token", "first_ratio_deviation")
 _SKIPPED_FIGURES = (
     "status", "seconds", "peak_bytes", "stage", "template_hash", "plan", "executed", "error",
+    "nothing_done",
 )  # fmt: skip
 
 

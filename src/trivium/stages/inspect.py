@@ -20,6 +20,7 @@ from trivium.runs import config_file
 from trivium.runs.atomic import CONFIG_NAME
 from trivium.runs.directory import read_summary
 from trivium.stages.rows import encode_demonstrations, encode_rankings
+from trivium.stages.sources import found
 from trivium.text import Codec, Sequences
 from trivium.text.viewer import colour_batch, episode_table, legend
 
@@ -51,22 +52,51 @@ def show_run(folder: Path, console: Console) -> None:
     show_summary(folder, console)
     _, config = config_file.load(folder / CONFIG_NAME)
     if isinstance(config, SFT | Reward):
-        codec = load_codec(config.model)
+        model = str(folder) if (folder / "model").is_dir() else config.model
+        rows = rows_of(config, folder)
+        check_here(folder, model, rows)
+        codec = load_codec(model)
         console.print(legend())
-        console.print(Group(*colour_batch(codec, training_batch(config, codec))), soft_wrap=True)
+        console.print(
+            Group(*colour_batch(codec, training_batch(config, rows, codec))), soft_wrap=True
+        )
     samples = folder / "samples.jsonl"
     if samples.is_file():
         for row in last_episodes(samples):
             show_episode(row, console)
 
 
-def training_batch(config: SFT | Reward, codec: Codec) -> Sequences:
+def rows_of(config: SFT | Reward, folder: Path) -> str:
+    """What the stage learns from."""
+    if isinstance(config, SFT):
+        return found(config.demonstrations, folder, "demonstrations")
+    return found(config.rankings, folder, "rankings")
+
+
+def check_here(folder: Path, *sources: str) -> None:
+    """Refuse a run whose paths lead nowhere from here: they count from where it was made.
+
+    Raises:
+        UserError: names the first.
+    """
+    for source in sources:
+        path = Path(source)
+        # A single slash may be a hub's name, two are a folder.
+        is_local = "://" not in source and not path.is_absolute() and source.count("/") != 1
+        if is_local and not path.exists():
+            raise UserError(
+                f"{folder}: learned from {source}, which is not here; if the run was moved or "
+                f"copied, call `trivium inspect` where it was made"
+            )
+
+
+def training_batch(config: SFT | Reward, source: str, codec: Codec) -> Sequences:
     """The first rows as the stage encodes them."""
     if isinstance(config, SFT):
-        rows = list(islice(read_demonstrations(config.demonstrations), ROWS))
+        rows = list(islice(read_demonstrations(source), ROWS))
         return encode_demonstrations(rows, codec, config.sampling)[0]
     rankings, _ = encode_rankings(
-        list(islice(filter(has_untied_pair, read_rankings(config.rankings)), 1)),
+        list(islice(filter(has_untied_pair, read_rankings(source)), 1)),
         codec,
         max_prompt_tokens=config.max_prompt_tokens,
         max_response_tokens=config.max_response_tokens,

@@ -24,7 +24,7 @@ from trivium.errors import UserError
 from trivium.labels import Ranking, has_untied_pair
 from trivium.runs import config_file, recipes
 from trivium.runs.atomic import write_json, write_text
-from trivium.runs.directory import read_summary
+from trivium.runs.directory import did_nothing, read_summary
 from trivium.runs.overoptimise_figure import save_figure
 from trivium.stages import overoptimise_report, pipeline
 
@@ -220,6 +220,8 @@ def check_same(folder: Path, config: StageConfig) -> None:
         UserError: it holds one.
     """
     path = folder / "config.yaml"
+    if did_nothing(folder):
+        return
     if path.is_file() and config_file.load(path)[1] != config:
         raise UserError(
             f"{folder}: holds a stage with other settings; choose another --out, or remove it"

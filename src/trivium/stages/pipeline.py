@@ -11,8 +11,8 @@ from rich.table import Table
 from trivium.config import PPO, SFT, Collect, Evaluate, Pretrain, Reward, StageConfig
 from trivium.errors import UserError
 from trivium.runs import config_file
-from trivium.runs.atomic import write_json, write_text
-from trivium.runs.directory import read_summary
+from trivium.runs.atomic import CONFIG_NAME, write_json, write_text
+from trivium.runs.directory import did_nothing, read_summary
 from trivium.runs.pipeline_summary import summarise
 from trivium.runs.plots import model_title
 from trivium.runs.recipes import Entry, Recipe
@@ -43,11 +43,12 @@ def run(
         UserError: ``out`` holds a recipe's run already and ``resume`` is False, or a stage failed.
     """
     began = time.monotonic()
-    if (out / RECIPE_NAME).exists() and not resume:
+    is_free = not (out / RECIPE_NAME).exists() or never_began(out)
+    if not is_free and not resume:
         raise UserError(
             f"{out}: holds a run already; go on with `trivium resume {out}` or choose another --out"
         )
-    if not (out / RECIPE_NAME).exists():
+    if is_free:
         out.mkdir(parents=True, exist_ok=True)
         write_text(out / RECIPE_NAME, dump(recipe))
     console = Console(stderr=True)
@@ -60,6 +61,12 @@ def run(
         console.rule(f"{number}/{len(recipe.stages)} {entry.name}", align="left")
         run_stage(entry.config, folder, resume=folder.exists())
     finish(recipe, out, began, console)
+
+
+def never_began(out: Path) -> bool:
+    """Whether the recipe there failed over its input in its first stage, with nothing to keep."""
+    stages = [path.parent for path in out.glob(f"*/{CONFIG_NAME}")]
+    return bool(stages) and all(map(did_nothing, stages))
 
 
 def run_stage(config: StageConfig, out: Path, *, resume: bool) -> None:

@@ -115,8 +115,9 @@ def encode_demonstrations(
         responses.append(response)
     if not prompts:
         raise UserError(
-            f"demonstrations: all {len(rows)} are longer than max_prompt_tokens = "
-            f"{sampling.max_prompt_tokens} or max_response_tokens = {sampling.max_response_tokens}"
+            f"demonstrations: all {len(rows)} are longer than --sampling.max-prompt-tokens "
+            f"{sampling.max_prompt_tokens} or --sampling.max-response-tokens "
+            f"{sampling.max_response_tokens}; raise them"
         )
     # Masks come from lengths, so this holds even where padding is EOS; asserted all the same.
     assert all(response[-1] == codec.end_id for response in responses)

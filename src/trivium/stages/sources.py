@@ -12,7 +12,7 @@ from typing import Literal
 
 from trivium.data import write_jsonl
 from trivium.data.sources import raw_rows
-from trivium.errors import UserError
+from trivium.errors import UserError, install
 from trivium.labels import LabelLine, as_demonstration, as_ranking
 
 Kind = Literal["rankings", "demonstrations"]
@@ -61,9 +61,7 @@ def _lines(source: str) -> Iterator[LabelLine]:
     try:
         from trivium.store import transfer
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"{source}: {error.name} isn't installed; pip install 'trivium[label]'"
-        ) from None
+        raise UserError(f"{source}: {error.name} isn't installed; {install('label')}") from None
     if _URL.match(source):
         return transfer.standing_lines(source)
     return transfer.standing_lines_in(Path(source))

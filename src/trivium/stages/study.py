@@ -242,7 +242,7 @@ def check_same(trial: Trial) -> None:
     Raises:
         UserError: it holds one.
     """
-    if not (trial.folder / pipeline.RECIPE_NAME).exists():
+    if not (trial.folder / pipeline.RECIPE_NAME).exists() or pipeline.never_began(trial.folder):
         return
     if pipeline.load(trial.folder).stages != trial.recipe.stages:
         raise UserError(

@@ -17,12 +17,13 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 
-from trivium.errors import UserError
+from trivium.errors import UserError, install
 
 BUSY_MS = 10_000
 WRITES = {"trivium_writes": True}
 NO_ROOM = "there is no room on the disk"
 BUSY = "another program keeps the database busy"
+AGAIN = "nothing was changed, try again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +123,7 @@ def explained(store: Store) -> Iterator[None]:
     except DBAPIError as error:
         if (reason := _reason(error)) is None:
             raise
-        raise UserError(f"{store.url}: {reason}; nothing was changed, try again") from error
+        raise UserError(f"{store.url}: {reason}") from error
 
 
 def is_no_room(error: UserError) -> bool:
@@ -136,20 +137,24 @@ def is_busy(error: UserError) -> bool:
 
 
 def _reason(error: DBAPIError) -> str | None:
-    """What is wrong, in words, if a person can mend it."""
+    """What is wrong and what to do, in words, if a person can mend it."""
     cause = cast(Any, error.orig)
     name = str(getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or "")
     if name in ("SQLITE_FULL", "53100") or name.startswith("SQLITE_IOERR"):
-        return NO_ROOM
+        return f"{NO_ROOM}; {AGAIN}"
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or name in ("40P01", "55P03"):
-        return BUSY
+        return f"{BUSY}; {AGAIN}"
     if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return f"can't be used as a database: {cause}"
+        return f"can't be used as a database: {cause}; check the file, or give --db another"
     if isinstance(error, DataError):
-        return f"the text can't be stored: {' '.join(str(cause).split())}"
+        return f"the text can't be stored: {_line(cause)}; nothing was changed"
     if isinstance(error, OperationalError) and not name.startswith("SQLITE"):
-        return f"the database can't be reached: {' '.join(str(cause).split())}"
+        return f"the database can't be reached: {_line(cause)}; {AGAIN}"
     return None
+
+
+def _line(cause: object) -> str:
+    return " ".join(str(cause).split())
 
 
 def _parsed(url: str) -> URL:
@@ -186,7 +191,7 @@ def _connected(url: URL, journal: Path) -> Store:
             engine = create_engine(url, pool_size=20, max_overflow=30, pool_pre_ping=True)
         except ModuleNotFoundError:
             raise UserError(
-                f"{shown}: psycopg isn't installed; pip install 'trivium[label,postgres]'"
+                f"{shown}: psycopg isn't installed; {install('label,postgres')}"
             ) from None
         return Store(engine=engine, writer=engine, gate=nullcontext(), journal=journal, url=shown)
     engine = create_engine(url, pool_size=20, max_overflow=30)

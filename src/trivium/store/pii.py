@@ -16,7 +16,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from trivium.errors import UserError
+from trivium.errors import UserError, install
 from trivium.labels import Message
 
 LIKELY = 0.4
@@ -41,8 +41,8 @@ def scrub(messages: Sequence[Message]) -> tuple[list[Message], dict[str, int]]:
     """
     if not is_installed():
         raise UserError(
-            "prompts: can't be scrubbed of personal data; pip install 'trivium[pii]', or let an "
-            "admin set pii to none"
+            f"prompts: can't be scrubbed of personal data; let an admin set pii to none, or "
+            f"{install('pii')}"
         )
     counts: Counter[str] = Counter()
     clean = [Message(role=m.role, content=_scrubbed(m.content, counts)) for m in messages]

@@ -5,6 +5,7 @@ to a run: a store keeps the rules with which it was started.
 """
 
 import json
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -115,8 +116,12 @@ def changed_settings(now: Settings, path: Path) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         rule = ".".join(map(str, first["loc"]))
-        known = ", ".join(Settings.model_fields)
-        raise UserError(f"{path}: {rule}: {first['msg']}; the rules are {known}") from None
+        known = f"the rules are {', '.join(Settings.model_fields)}"
+        if first["type"] != "extra_forbidden":
+            raise UserError(f"{path}: {rule}: {first['msg']}; {known}") from None
+        near = get_close_matches(rule, Settings.model_fields, n=1)
+        hint = f"did you mean {near[0]}?" if near else known
+        raise UserError(f"{path}: {rule}: no such rule; {hint}") from None
 
 
 def read_settings(connection: Connection) -> Settings:

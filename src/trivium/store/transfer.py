@@ -38,6 +38,8 @@ from trivium.store.settings import read_question, read_settings
 FOLDERS = ("argilla",)
 """Formats that are a folder, not a file."""
 SUFFIXES: dict[Format, str] = {"parquet": ".parquet", "labelstudio": ".json"}
+"""How a format's file ends; the others are JSON Lines."""
+LINES = (".jsonl", ".jsonl.gz")
 # Rows of one transaction, for which labelers wait: some milliseconds.
 _TASKS_AT_ONCE = 20
 _LABELS_AT_ONCE = 10
@@ -73,9 +75,11 @@ def export_labels(store: Store, path: Path, format: Format) -> int:
         Rows written; of TRL pairs, of `rankings` and `demonstrations` these.
 
     Raises:
-        UserError: a format can't hold a label, or the path can't be written, or is the store's own.
+        UserError: a format can't hold a label, or the path can't be written, or nobody would read
+            a file of that name, or it is the store's own.
     """
     _spare_the_store(store, path, *_beside(path, format))
+    _check_name(path, format)
     with explained(path), reading(store) as connection:
         standing = None if format == "native" else _STANDING
         lines = (line for _, line in records.lines_of(connection, standing))
@@ -120,6 +124,12 @@ def _spare_the_store(store: Store, *targets: Path) -> None:
             same = target.samefile(own) if target.exists() and own.exists() else False
             if same or target.absolute() == own.absolute():
                 raise UserError(f"{target}: is a file of the store itself; give another path")
+
+
+def _check_name(path: Path, format: Format) -> None:
+    endings = (SUFFIXES[format],) if format in SUFFIXES else LINES
+    if format not in FOLDERS and not path.name.endswith(endings):
+        raise UserError(f"{path}: expected a file whose name ends in {' or '.join(endings)}")
 
 
 class _Shape(NamedTuple):

@@ -13,6 +13,7 @@ from trivium.web.app import create_app
 from trivium.web.shell import LOOPBACK
 
 SHORTEST_SECRET = 16
+LAST_PORT = 65535
 ADMIN_DAYS = 1.0
 
 
@@ -27,8 +28,8 @@ def serve(*, db: str, journal: Path | None, host: str, port: int, secret: str | 
         secret: needed, of 16 characters or more, for any host but this computer.
 
     Raises:
-        UserError: the host is open to others and the secret is missing or short; the address is
-            taken; the store can't be opened.
+        UserError: the host is open to others and the secret is missing or short; the port is
+            none, or taken; the store can't be opened.
     """
     check_secret(host, secret)
     listener = _listen(host, port)
@@ -73,6 +74,8 @@ def check_secret(host: str, secret: str | None) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= LAST_PORT:
+        raise UserError(f"--port {port}: expected a number from 0 to {LAST_PORT}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)

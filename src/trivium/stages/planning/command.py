@@ -1,5 +1,6 @@
 """`trivium plan`: what a recipe will take, phase by phase, before any of it is run."""
 
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from trivium.stages.planning.rehearsal import answers_of, enter, leave
 from trivium.stages.planning.timing import new_trial, stage_seconds
 from trivium.text import encode_response
 
+MOST_PLACES = 4
 REPORT_BYTES = 45_000_000
 """What drawing the first report adds to the process: matplotlib, its fonts."""
 
@@ -111,10 +113,11 @@ def show(recipe: Recipe, phases: list[Phase], roofs: Roofs) -> None:
     for phase in phases:
         one = phase.forecast
         counts = (f"{n:,}" for n in (one.updates, one.episodes, one.tokens()))
-        work.add_row(phase.name, *counts, f"{one.flops() / 1e12:,.1f}", duration(phase.seconds))
+        flops = _figure(one.flops() / 1e12, places=1)
+        work.add_row(phase.name, *counts, flops, duration(phase.seconds))
     total = sum(phase.seconds for phase in phases)
-    flops = sum(phase.forecast.flops() for phase in phases)
-    work.add_row("in all", "", "", "", f"{flops / 1e12:,.1f}", duration(total))
+    all_flops = sum(phase.forecast.flops() for phase in phases)
+    work.add_row("in all", "", "", "", _figure(all_flops / 1e12, places=1), duration(total))
     console.print(work)
     kinds = ("weights", "grads", "Adam", "kept", "read", "past", "libs", "peak")
     memory = table("memory, MB", kinds)
@@ -123,17 +126,23 @@ def show(recipe: Recipe, phases: list[Phase], roofs: Roofs) -> None:
         backward = max(m.activations, m.update)
         sizes = (m.weights, m.gradients, m.optimizer, backward, m.reading, m.past)
         ends = (phase.around, phase.peak_bytes())
-        memory.add_row(phase.name, *(f"{n / 1e6:,.0f}" for n in (*sizes, *ends)))
+        memory.add_row(phase.name, *(_figure(n / 1e6) for n in (*sizes, *ends)))
     console.print(memory)
     rates = ", ".join(f"{dtype} {rate / 1e9:,.0f}" for dtype, rate in roofs.flops.items())
     console.print(
         f"roofs measured now: {rates} GFLOP/s, copy {roofs.bytes / 1e9:.0f} GB/s; "
-        f"at the first, all FLOPs would take {duration(flops / max(roofs.flops.values()))}\n"
+        f"at the first, all FLOPs would take {duration(all_flops / max(roofs.flops.values()))}\n"
         "Answers are taken to be as long as demonstrations. Not counted: checkpoints, reports, "
         "reward functions. Gradients and what is kept for backward are not held with what is read "
         "and the past (keys and values).",
         highlight=False,
     )
+
+
+def _figure(value: float, *, places: int = 0) -> str:
+    """A number of a column: with more places where a small one would be shown as none."""
+    needed = 1 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:,.{min(MOST_PLACES, max(places, needed))}f}"
 
 
 def table(title: str, columns: tuple[str, ...]) -> Table:
