@@ -83,7 +83,7 @@ def only_label(site, name: str):
 
 
 def submitted(page: Page) -> None:
-    page.wait_for_url(lambda url: url.endswith("/next"))
+    page.wait_for_url(lambda url: "/next?said=" in url)
 
 
 def test_four_answers_take_nine_keys(site, open_page):
@@ -203,6 +203,57 @@ def test_by_mouse_drag_with_a_tie(site, open_page):
     page.get_by_role("button", name="Submit").click()
     submitted(page)
     assert only_label(site, "ann")[1] == {"A": 2, "B": 1, "C": 2}
+
+
+def test_a_lifted_card_looks_as_it_lay_and_a_rows_name_is_part_of_the_row(site, open_page):
+    site.add_ranking(("One.", "Two.", "Three."))
+    page = open_page("ann")
+    start(page, site)
+    press(page, "4", "4", "4")
+    lay = card(page, "A").bounding_box()
+    head = card(page, "A").locator(".letter").bounding_box()
+    name = page.locator("#row-2").bounding_box()
+    page.mouse.move(head["x"] + 8, head["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(head["x"] + 30, head["y"] + 20, steps=4)
+    lifted = page.locator(".lifted")
+    expect(lifted.locator(".head")).to_be_visible()
+    assert lifted.locator(".flags, .rating").all_inner_texts()  # there, to be shown on demand
+    for part in lifted.locator(".flags, .rating").all():
+        assert not part.is_visible()
+    inner = lifted.locator(".rank").bounding_box()
+    assert inner["y"] + inner["height"] - lifted.bounding_box()["y"] <= lay["height"] + 1
+    page.mouse.move(name["x"] + 20, name["y"] + 10, steps=12)
+    page.mouse.up()
+    expect(page.locator("#live")).to_have_text("Answer A: rank 2 of 3. 2 left.")
+
+
+def test_nothing_moves_under_the_finger_when_a_draft_is_saved(site, open_page):
+    site.add_ranking(("One.", "Two."))
+    page = open_page("boss", **PHONE)  # an admin has the longest header
+    start(page, site)
+    card(page, "A").locator('.rating input[value="4"]').tap()
+    page.evaluate(
+        """() => {
+          window.heights = new Set();
+          const look = () => {
+            heights.add(document.querySelector("main").offsetTop);
+            requestAnimationFrame(look);
+          };
+          look();
+        }"""
+    )
+    before = page.locator(".steps").bounding_box()["y"]
+    page.context.route("**/draft", lambda route: (page.wait_for_timeout(50), route.continue_()))
+    card(page, "B").locator('.rating input[value="4"]').tap()
+    row = page.locator(".rows > li").first
+    first = row.bounding_box()["y"]
+    expect(page.locator("#saved")).to_have_text("saved on this computer")
+    assert row.bounding_box()["y"] == first
+    expect(page.locator("#saved")).to_have_text("saved on the server")
+    assert row.bounding_box()["y"] == first
+    assert page.locator(".steps").bounding_box()["y"] == before
+    assert len(page.evaluate("[...heights]")) == 1
 
 
 def flick(page: Page, letter: str, rank: int) -> None:

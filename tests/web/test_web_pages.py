@@ -74,7 +74,9 @@ def test_a_draft_by_button(site, form):
     client = site.client("ann")
     page = client.get("/next?kind=demonstration")
     given = {**form(page.text, {}), "completion": "Half a line <b>\r\nand more"}
-    assert "Kept as a draft" in client.post(f"{page.url.path}/draft", data=given).text
+    kept = client.post(f"{page.url.path}/draft", data=given)
+    assert "kept as a draft" in kept.text
+    assert kept.url.path == page.url.path
     assert "Half a line &lt;b&gt;" in client.get(page.url.path).text
     assert submit.labels_of(site.store, 1) == []
 
@@ -103,7 +105,7 @@ def test_sending_twice_makes_one_label(site, form):
     first = client.post(f"{page.url.path}/ranking", data=given, headers=json).json()
     again = client.post(f"{page.url.path}/ranking", data=given, headers=json).json()
     assert first == again
-    assert first["next"] == "/next"
+    assert first["next"] == "/next?said=saved"
     assert len(submit.labels_of(site.store, 1)) == 1
 
 
@@ -218,10 +220,57 @@ def test_a_flag_reaches_the_admins_and_the_task_stays(site, form):
     client = site.client("ann")
     page = ranking(client)
     given = {**form(page.text, {}), "reason": "unsafe", "note": "Look at this"}
-    assert "task is still yours" in client.post(f"{page.url.path}/flag", data=given).text
+    told = client.post(f"{page.url.path}/flag", data=given)
+    assert "task is still yours" in told.text
+    assert told.url.path == page.url.path  # where a reload asks for a page, not for a form
+    assert client.get(f"{page.url.path}/flag").url.path == page.url.path
     assert events.list_events(site.store)[0].task_id == 1
-    assert "Look at this" in site.client("boss").get("/admin").text
+    boss = site.client("boss")
+    site.add_ranking(prompt="Another?")
+    assert "Look at this" in boss.get("/admin").text
+    assert "Look at this" in boss.get("/admin/tasks/1").text
+    assert "want to read or answer this" in boss.get("/admin/tasks/1").text  # the reason's text
+    assert "What labelers told" not in boss.get("/admin/tasks/2").text
+    flagged = boss.get("/admin?flagged=true").text.split("Lately")[0]
+    assert re.findall(r'href="/admin/tasks/(\d+)"', flagged) == ["1"]
+    assert re.search(r"Flagged by labelers</dt><dd>(\d+)", flagged)[1] == "1"
     assert ranking(client).url.path == page.url.path
+
+
+def test_a_flag_without_a_word_is_refused(site, form):
+    site.add_ranking()
+    client = site.client("ann")
+    page = ranking(client)
+    given = {**form(page.text, {}), "reason": "made_up", "note": "  "}
+    refused = client.post(f"{page.url.path}/flag", data=given)
+    assert refused.status_code == 422
+    assert problem(refused.text).startswith("Tick a reason or write a note")
+    assert "flag" not in [event.action for event in events.list_events(site.store)]
+
+
+def test_what_happened_to_the_last_task_is_said_quietly(site, form):
+    for prompt in ("One?", "Two?"):
+        site.add_ranking(("a", "b"), prompt=prompt)
+    client = site.client("ann")
+    page = ranking(client)
+    done = client.post(f"{page.url.path}/ranking", data=form(page.text, {"A": 1, "B": 2}))
+    assert '<span class="saved" id="saved" role="status">the last one is saved</span>' in done.text
+    given = {**form(done.text, {}), "reason": "pii"}
+    skipped = client.post(f"{done.url.path}/skip", data=given)
+    assert "The last one is skipped." in skipped.text
+    assert "or are ones you have done or skipped" in skipped.text
+    skip = site.client("boss").get("/admin/tasks/2").text
+    assert "skipped: It names a private person or their data" in skip
+    assert "<b>" not in client.get("/next?said=<b>x</b>").text
+
+
+def test_refusals_are_sentences(site):
+    client = site.client("ann")
+    wrong = client.get("/logout")
+    assert wrong.status_code == 405
+    assert "This address takes only what a form sends" in wrong.text
+    assert wrong.text.count("Method Not Allowed") == 2  # title and heading
+    assert "There is no such page" in client.get("/nowhere").text
 
 
 def test_the_time_spent_is_stored(site, form):

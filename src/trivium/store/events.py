@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Select, func, insert, select
 
 from trivium.store import clock
 from trivium.store.database import Store, reading, writing
@@ -59,8 +59,26 @@ def remember_in(
     connection.execute(_NEW, row)
 
 
-def list_events(store: Store, *, limit: int = 100, before: int | None = None) -> list[Event]:
-    """The newest events, or those before the one with this id."""
+def flagged_tasks() -> Select[tuple[int]]:
+    """Ids of the tasks that somebody told the admins of, for use in another query."""
+    return select(events.c.task_id).where(events.c.action == "flag", events.c.task_id.is_not(None))
+
+
+def count_flagged(connection: Connection) -> int:
+    """How many tasks somebody told the admins of."""
+    ids = flagged_tasks().distinct().subquery()
+    return connection.execute(select(func.count()).select_from(ids)).scalar_one()
+
+
+def list_events(
+    store: Store,
+    *,
+    limit: int = 100,
+    before: int | None = None,
+    task_id: int | None = None,
+    action: str | None = None,
+) -> list[Event]:
+    """The newest events, or those before the one with this id; of one task, of one kind."""
     rows = (
         select(events, people.c.name, people.c.alias)
         .select_from(events.outerjoin(people, people.c.id == events.c.person_id))
@@ -69,6 +87,10 @@ def list_events(store: Store, *, limit: int = 100, before: int | None = None) ->
     )
     if before is not None:
         rows = rows.where(events.c.id < before)
+    if task_id is not None:
+        rows = rows.where(events.c.task_id == task_id)
+    if action is not None:
+        rows = rows.where(events.c.action == action)
     with reading(store) as connection:
         return [
             Event(

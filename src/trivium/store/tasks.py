@@ -81,6 +81,8 @@ class QueueCounts:
     done: int
     quarantined: int
     closed: int
+    flagged: int
+    """Whatever their state."""
     by_kind: dict[str, int]
 
 
@@ -89,6 +91,7 @@ def list_tasks(
     *,
     status: Status | None = None,
     kind: Kind | None = None,
+    flagged: bool = False,
     after: int = 0,
     limit: int = 50,
 ) -> list[TaskRow]:
@@ -98,6 +101,8 @@ def list_tasks(
         rows = rows.where(tasks.c.kind == kind)
     if status is not None:
         rows = rows.where(_is(status))
+    if flagged:
+        rows = rows.where(tasks.c.id.in_(events.flagged_tasks()))
     with reading(store) as connection:
         return [_task_row(row) for row in connection.execute(rows)]
 
@@ -202,6 +207,7 @@ def queue_counts(store: Store) -> QueueCounts:
     with reading(store) as connection:
         rows = connection.execute(counted).all()
         num_live = connection.execute(live).scalar_one()
+        num_flagged = events.count_flagged(connection)
     of_status = {
         status: sum(row.tasks for row in rows if row.shown_status == status)
         for status in ("open", "done", "quarantined", "closed")
@@ -214,6 +220,7 @@ def queue_counts(store: Store) -> QueueCounts:
         done=of_status["done"],
         quarantined=of_status["quarantined"],
         closed=of_status["closed"],
+        flagged=num_flagged,
         by_kind={k: sum(row.tasks for row in rows if row.kind == k) for k in sorted(kinds)},
     )
 

@@ -26,6 +26,13 @@ def wants_json(request: Request) -> bool:
     return request.url.path.startswith("/api/") or accepts.startswith("application/json")
 
 
+SENTENCES = {
+    404: "there is no such page",
+    405: "this address takes only what a form sends; go back to the page with the form",
+}
+"""For refusals of the framework, which says no more than the status."""
+
+
 def user_error(request: Request, error: UserError) -> Response:
     """What the person can mend, and what the machine lacks."""
     return _tell(request, status_of(error), str(error))
@@ -35,14 +42,17 @@ def http_error(request: Request, error: HTTPException) -> Response:
     """Refusals; who has to sign in is led there."""
     if error.status_code == 401 and not wants_json(request):
         return RedirectResponse("/login", status_code=303)
-    return _tell(request, error.status_code, str(error.detail), headers=error.headers)
+    problem = str(error.detail)
+    if problem == HTTPStatus(error.status_code).phrase:
+        problem = SENTENCES.get(error.status_code, problem)
+    return _tell(request, error.status_code, problem, headers=error.headers)
 
 
 def invalid(request: Request, error: RequestValidationError) -> Response:
     """Fields and addresses of the wrong shape."""
     first = error.errors()[0]
     if first["loc"][0] == "path":
-        return _tell(request, 404, "there is no such page")
+        return _tell(request, 404, SENTENCES[404])
     field = ".".join(str(step) for step in first["loc"][1:])
     return _tell(request, 422, f"{field or 'the request'}: {first['msg']}")
 

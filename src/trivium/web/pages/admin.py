@@ -9,9 +9,10 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi import Path as PathField
 from fastapi.responses import RedirectResponse, StreamingResponse
 
+from trivium.labels import Question
 from trivium.store import events, naming, statistics, tasks, transfer
 from trivium.store.people import Session
-from trivium.store.settings import load_settings
+from trivium.store.settings import current_question, load_settings
 from trivium.web import security
 from trivium.web.rendering import page
 from trivium.web.security import Posted, text
@@ -33,34 +34,45 @@ def queue(
     session: Reviewer,
     status: Status | None = None,
     kind: Kind | None = None,
+    flagged: bool = False,
     after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
 ) -> Response:
     """What waits, what is being done, what is done, what nobody could do."""
     store = request.app.state.store
-    rows = tasks.list_tasks(store, status=status, kind=kind, after=after, limit=PAGE)
+    rows = tasks.list_tasks(
+        store, status=status, kind=kind, flagged=flagged, after=after, limit=PAGE
+    )
     shown = {
         "counts": tasks.queue_counts(store),
         "rows": rows,
         "status": status,
         "kind": kind,
+        "flagged": flagged,
         "statuses": get_args(Status),
         "kinds": get_args(Kind),
         "after": rows[-1].id if len(rows) == PAGE else None,
         "events": events.list_events(store, limit=15),
+        "reasons": _texts(current_question(store)),
     }
     return page(request, "admin/queue.html", session, shown)
 
 
 @router.get("/tasks/{task_id}")
 def one(request: Request, session: Reviewer, task_id: Id) -> Response:
-    """One task with its labels."""
+    """One task with its labels, and what labelers told of it."""
     store = request.app.state.store
     found = tasks.find_task(store, task_id)
     if found is None:
         raise HTTPException(404, "there is no such task")
     words = load_settings(store).model_words
     named = [naming.words_in(answer.text, words) for answer in found.answers]
-    return page(request, "admin/task.html", session, {"task": found, "named": named})
+    shown = {
+        "task": found,
+        "named": named,
+        "told": events.list_events(store, task_id=task_id, action="flag"),
+        "texts": _texts(current_question(store)),
+    }
+    return page(request, "admin/task.html", session, shown)
 
 
 @router.post("/tasks/{task_id}")
@@ -150,6 +162,11 @@ def _chunks(path: Path, folder: "tempfile.TemporaryDirectory[str]") -> Iterator[
     with folder, path.open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk
+
+
+def _texts(question: Question) -> dict[str, str]:
+    """What labelers read, by the ids that are stored."""
+    return {choice.id: choice.text for choice in (*question.flags, *question.skip_reasons)}
 
 
 def _number(sent: Posted, name: str, *, low: int, high: int) -> int:

@@ -39,7 +39,7 @@ def login(request: Request, form: Form) -> Response:
     if person is None:
         limits.wrong_from_one_place.count(where)
         limits.wrong_passphrases.count(name.casefold())
-        problem = "Name and passphrase don't belong together. Nothing was said of which is wrong."
+        problem = "Name or passphrase is wrong."
         return page(request, "login.html", None, {"name": name, "problem": problem}, status=401)
     return _welcome(request, person.id)
 

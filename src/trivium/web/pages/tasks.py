@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trivium.errors import UserError
 from trivium.labels.prompt import Words
+from trivium.labels.question import skip_ids
 from trivium.store import events, leases, statistics, submit
 from trivium.store.adding import Kind
 from trivium.store.desk import Assignment
@@ -28,9 +29,17 @@ router = APIRouter()
 Me = Annotated[Session, Depends(security.signed_in)]
 Sent = Annotated[Posted, Depends(security.posted)]
 Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
+Verb = Literal["draft", "ranking", "demonstration", "skip", "flag"]
 MOST_COMPARED = 12_000
 """Characters of each answer that are compared, which takes 0.1 s at most."""
 PAGE = 50
+SAID = {
+    "saved": "the last one is saved",
+    "skipped": "the last one is skipped",
+    "draft": "kept as a draft",
+}
+"""What happened on the page before, by the word for it in the address; said quietly."""
+FLAGGED = "The admins will see it. The task is still yours."
 
 
 class DraftBody(BaseModel):
@@ -57,19 +66,24 @@ def home(request: Request, session: Me) -> Response:
 
 
 @router.get("/next")
-def next_task(request: Request, session: Me, kind: Kind | None = None) -> Response:
-    """Lease a task and go to it."""
+def next_task(
+    request: Request, session: Me, kind: Kind | None = None, said: str | None = None
+) -> Response:
+    """Lease a task and go to it; ``said`` is what happened to the one before."""
     given = leases.lease_id(request.app.state.store, session.person.id, kind=kind)
     if isinstance(given, NoTask):
-        return page(request, "nothing.html", session, {"reason": given.reason})
-    return RedirectResponse(f"/tasks/{given}", status_code=303)
+        shown = {"reason": given.reason, "said": SAID.get(said or "")}
+        return page(request, "nothing.html", session, shown)
+    return _to_task(given, said)
 
 
 @router.get("/tasks/{assignment_id}")
-def task(request: Request, session: Me, assignment_id: Id) -> Response:
+def task(request: Request, session: Me, assignment_id: Id, said: str | None = None) -> Response:
     """One task, with whatever was kept of it."""
     found = _find(request, session, assignment_id)
-    return _show(request, session, found, filled=sheets.fields_of_label(found))
+    notice = FLAGGED if said == "flagged" else None
+    filled = sheets.fields_of_label(found)
+    return _show(request, session, found, filled=filled, notice=notice, said=SAID.get(said or ""))
 
 
 @router.get("/tasks/{assignment_id}/compare")
@@ -115,9 +129,15 @@ def keep_draft(request: Request, session: Me, assignment_id: Id, draft: DraftBod
 def keep_draft_form(request: Request, sent: Sent, assignment_id: Id) -> Response:
     """Keep a draft by button, for pages without script."""
     found = _find(request, sent.session, assignment_id)
-    filled = sheets.fields_of_form(sent.form)
-    _keep(request, sent.session, found, filled)
-    return _show(request, sent.session, found, filled=filled, notice="Kept as a draft.")
+    _keep(request, sent.session, found, sheets.fields_of_form(sent.form))
+    return _to_task(found.id, "draft")
+
+
+@router.get("/tasks/{assignment_id}/{verb}")
+def back(assignment_id: Id, verb: Verb) -> Response:
+    """Where a form was sent to there is nothing to read: lead who opens it to the task."""
+    del verb
+    return _to_task(assignment_id)
 
 
 @router.post("/tasks/{assignment_id}/ranking")
@@ -148,7 +168,13 @@ def skip(request: Request, sent: Sent, assignment_id: Id) -> Response:
 def flag(request: Request, sent: Sent, assignment_id: Id) -> Response:
     """Tell the admins of a task and keep it."""
     found = _find(request, sent.session, assignment_id)
-    details = {"reason": text(sent.form, "reason")[:100], "note": text(sent.form, "note")[:2000]}
+    reason, note = text(sent.form, "reason"), text(sent.form, "note").strip()[:2000]
+    if reason not in skip_ids(found.question):
+        reason = ""
+    if not reason and not note:
+        problem = "Tick a reason or write a note, so that the admins know what to look at."
+        return _show(request, sent.session, found, problem=problem, status=422)
+    details = {"reason": reason, "note": note}
     events.remember(
         request.app.state.store,
         "flag",
@@ -156,9 +182,7 @@ def flag(request: Request, sent: Sent, assignment_id: Id) -> Response:
         task_id=found.task_id,
         details=details,
     )
-    return _show(
-        request, sent.session, found, notice="The admins will see it. The task is still yours."
-    )
+    return _to_task(found.id, "flagged")
 
 
 @router.get("/labels")
@@ -189,11 +213,23 @@ def _show(
     filled: Fields | None = None,
     problem: str | None = None,
     notice: str | None = None,
+    said: str | None = None,
     status: int = 200,
 ) -> Response:
     template = "rank.html" if found.kind == "rank" else "demonstrate.html"
-    shown = {"page": task_page(found, filled), "problem": problem, "notice": notice}
+    shown = {
+        "page": task_page(found, filled),
+        "problem": problem,
+        "notice": notice,
+        "said": said,
+    }
     return page(request, template, session, shown, status=status)
+
+
+def _to_task(assignment_id: int, said: str | None = None) -> Response:
+    """To a task's own address, which may be opened again; with a word on what happened."""
+    word = f"?said={said}" if said in (*SAID, "flagged") else ""
+    return RedirectResponse(f"/tasks/{assignment_id}{word}", status_code=303)
 
 
 def _keep(request: Request, session: Session, found: Assignment, filled: Fields) -> None:
@@ -235,6 +271,7 @@ def _saved(request: Request, receipt: Receipt | None) -> Response:
     """Only what is in the database and in the journal gets this far."""
     if receipt is None:
         raise HTTPException(404, "there is no such task of yours")
+    onwards = f"/next?said={'skipped' if request.url.path.endswith('/skip') else 'saved'}"
     if wants_json(request):
-        return JSONResponse({"next": "/next", "label": receipt.label_id, "late": receipt.late})
-    return RedirectResponse("/next", status_code=303)
+        return JSONResponse({"next": onwards, "label": receipt.label_id, "late": receipt.late})
+    return RedirectResponse(onwards, status_code=303)

@@ -122,10 +122,11 @@ function rest() {
   }
 }
 
-/** The tray or row under the pointer as it was let go. */
+/** The tray or row under the pointer as it was let go; its name and edges are part of it. */
 function under(event) {
   const { clientX, clientY } = event.changedTouches?.[0] ?? event;
-  return document.elementFromPoint(clientX, clientY)?.closest(".tray, .zone");
+  const whole = document.elementFromPoint(clientX, clientY)?.closest(".tray-side, .rows > li");
+  return whole?.querySelector(".tray, .zone");
 }
 
 /** Let mouse and finger drag cards between the tray and the rows.
@@ -142,8 +143,8 @@ export function allowDragging(say) {
       onStart: ({ from }) => { from.style.minHeight = `${from.offsetHeight}px`; }, // targets stay put
       onUnchoose: ({ item, from, to, originalEvent }) => {
         rest();
+        const rank = Number((under(originalEvent) ?? to).dataset.rank); // before anything moves
         from.style.minHeight = "";
-        const rank = Number((under(originalEvent) ?? to).dataset.rank);
         if (rank !== rankOf(item)) setRank(item, rank, { say, focus: false });
         else settle();
         item.focus({ preventScroll: true });

@@ -10,6 +10,12 @@ let current = 0;
 let marked = null;
 let doubted = "";
 
+/** On the form, and on the body for the card that is being dragged: it hangs there. */
+function showStep(name) {
+  ways.form.dataset.step = name;
+  document.body.dataset.step = name;
+}
+
 const ranking = () => ways.form.dataset.step === "rank";
 
 function paint() {
@@ -25,7 +31,7 @@ function paint() {
 }
 
 function showRating(index) {
-  ways.form.dataset.step = "rate";
+  showStep("rate");
   current = Math.max(0, Math.min(index, cards.length - 1));
   gather();
   cards.forEach((card, i) => {
@@ -38,7 +44,7 @@ function showRating(index) {
 }
 
 function showRanking() {
-  ways.form.dataset.step = "rank";
+  showStep("rank");
   cards.forEach((card) => { card.querySelector(".flags").open = true; });
   settle();
   paint();

@@ -7,6 +7,9 @@ const live = document.getElementById("live");
 const saved = document.getElementById("saved");
 const person = form.dataset.person;
 
+// What happened to the task before is said once, not at every reload.
+if (location.search) history.replaceState(null, "", location.pathname);
+
 const say = (text) => { live.textContent = text; };
 const status = (text, kept = false) => {
   saved.textContent = text;
