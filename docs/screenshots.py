@@ -44,8 +44,8 @@ ANSWERS = (
     "spring. Then you can see the yellow that was hidden under it. Red is made fresh, maybe to "
     "shield the leaf from the sun while it is being emptied.",
 )
-JUDGED = {ANSWERS[0]: "61", ANSWERS[1]: "23", ANSWERS[2]: "32", ANSWERS[3]: "61"}
-"""Rating and rank of each: keys to press."""
+JUDGED = {ANSWERS[0]: "61", ANSWERS[1]: "2", ANSWERS[2]: "32", ANSWERS[3]: "61"}
+"""Rating and rank of each: keys to press. Two are tied, one is left."""
 MORE = ("What is a good name for a slow cat?", "Explain tides.", "Rewrite: me and him went home.")
 
 
@@ -117,45 +117,29 @@ def labeling(browser: Browser, url: str, cookie: str) -> None:
     shoot(desk, "rate")
     desk.locator(".current .chips label").nth(3).click()
     desk.keyboard.press("k")
-    said = [JUDGED[text.strip()] for text in desk.locator(".answer .words").all_inner_texts()]
-    for key in [*(rating for rating, _ in said), *(rank for _, rank in said[:-1])]:
-        desk.keyboard.press(key)
+    texts = desk.locator(".answer .words").all_inner_texts()
+    judged = {letter: JUDGED[text.strip()] for letter, text in zip("ABCD", texts, strict=True)}
+    for keys in judged.values():
+        desk.keyboard.press(keys[0])
+    for letter, keys in judged.items():
+        for rank in keys[1:]:
+            desk.locator(f'.answer[data-letter="{letter}"]').press(rank)
     shoot(desk, "rank")
-    desk.keyboard.press("?")
-    shoot(desk, "keys")
-    desk.keyboard.press("Escape")
     for letter in "AB":
         desk.locator(f'.answer[data-letter="{letter}"] .compare').click()
     shoot(desk, "compare")
     desk.keyboard.press("Escape")
-
-    dark = visit(browser, url, cookie, DESK | {"color_scheme": "dark"})
-    dark.goto(f"{url}/next?kind=rank")
-    shoot(dark, "rank-dark")
     for scheme in ("light", "dark"):
         phone = visit(browser, url, cookie, PHONE | {"color_scheme": scheme})
         phone.goto(f"{url}/next?kind=rank")
         shoot(phone, f"rank-phone-{scheme}")
-        phone.locator(".steps button").first.click()
-        shoot(phone, f"rate-phone-{scheme}")
-    desk.goto(f"{url}/next?kind=demonstration")
-    desk.locator("textarea").fill("Drops on the tin roof,\nfirst a few, then all of them:\n")
-    shoot(desk, "write")
-    desk.goto(url)
-    shoot(desk, "home")
 
 
 def ruling(browser: Browser, url: str, cookie: str) -> None:
-    """The admins' pages."""
+    """The admins' page of figures."""
     desk = visit(browser, url, cookie, DESK)
-    for address, name in (("/admin", "queue"), ("/admin/quality", "quality")):
-        desk.goto(url + address)
-        shoot(desk, name)
-    desk.goto(f"{url}/admin/people")
-    shoot(desk, "people")
-    dark = visit(browser, url, cookie, PHONE | {"color_scheme": "dark"})
-    dark.goto(f"{url}/admin")
-    shoot(dark, "queue-phone-dark")
+    desk.goto(f"{url}/admin/quality")
+    shoot(desk, "quality")
 
 
 def visit(browser: Browser, url: str, cookie: str, settings: dict) -> Page:

@@ -472,6 +472,24 @@ def test_compare_marks_the_words_that_differ(site, open_page):
     assert texts == {"cat", "dog"}
 
 
+def test_what_is_said_of_an_answer_and_its_tools_fit_a_phone(site, open_page):
+    site.add_ranking(("Same.", "Other.", "Same."))
+    page = open_page("ann", **PHONE)
+    start(page, site)
+    for letter in "AB":
+        card(page, letter).locator('.rating input[value="4"]').tap()
+    copied = page.locator(".answer", has=page.locator(".copies"))
+    said = copied.locator(".given").evaluate("e => getComputedStyle(e, '::before').content")
+    assert said == '", "'
+    head = copied.locator(".head").bounding_box()
+    letter, tools = (copied.locator(x).bounding_box() for x in (".letter", ".tools"))
+    assert abs(letter["y"] - tools["y"]) < 10, "one line"
+    assert tools["x"] + tools["width"] <= head["x"] + head["width"]
+    sticky = page.locator(".finish").get_by_role("button").all_inner_texts()
+    assert len(sticky) == 1, "nothing beside Submit for a thumb to slip to"
+    expect(page.get_by_role("button", name="Can't be ranked")).to_be_visible()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_axe_finds_nothing_serious(site, open_page, scheme, size):

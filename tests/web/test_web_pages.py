@@ -121,7 +121,10 @@ def test_a_change_is_a_new_version(site, form):
     newest, oldest = submit.labels_of(site.store, 1)
     assert newest.revises == oldest.id
     assert {"rank.A=4", "rank.D=1"} <= checked(client.get(page.url.path).text)
-    assert client.get("/labels").text.count("Look or change") == 2
+    listed = client.get("/labels").text
+    assert listed.count("Look or change") == 2
+    assert listed.count("Why is the sea salt?") == 2
+    assert client.get("/").text.count("Why is the sea salt?") == 2
 
 
 def test_late_work_is_taken_all_the_same(site, form):

@@ -1,7 +1,7 @@
 """The queue as admins see it: what waits, what is done, what was put aside; and changes to it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +30,7 @@ __all__ = [
     "TaskDetail",
     "TaskRow",
     "add_task",
+    "excerpts",
     "find_task",
     "list_tasks",
     "queue_counts",
@@ -122,6 +123,13 @@ def find_task(store: Store, task_id: int) -> TaskDetail | None:
             screening=None if row.screening is None else tuple(json.loads(row.screening)),
             labels=tuple(line for _, line in lines),
         )
+
+
+def excerpts(store: Store, ids: Collection[int]) -> dict[int, str]:
+    """How the prompts of these tasks begin."""
+    rows = _rows().where(tasks.c.id.in_(ids))
+    with reading(store) as connection:
+        return {row.id: _excerpt(row.messages) for row in connection.execute(rows)}
 
 
 def set_status(store: Store, task_id: int, status: Literal["open", "closed"], *, by: int) -> None:
@@ -244,7 +252,6 @@ def _is(status: Status) -> ColumnElement[bool]:
 
 
 def _task_row(row: AnyRow) -> TaskRow:
-    said = " ".join(load_messages(row.messages)[-1].content.split())
     return TaskRow(
         id=row.id,
         kind=row.kind,
@@ -256,9 +263,14 @@ def _task_row(row: AnyRow) -> TaskRow:
         skips=row.skips,
         priority=row.priority,
         screening=row.screening is not None,
-        excerpt=said if len(said) <= _EXCERPT else said[: _EXCERPT - 1] + "…",
+        excerpt=_excerpt(row.messages),
         created_ms=row.created_ms,
     )
+
+
+def _excerpt(messages: str) -> str:
+    said = " ".join(load_messages(messages)[-1].content.split())
+    return said if len(said) <= _EXCERPT else said[: _EXCERPT - 1] + "…"
 
 
 def _change(

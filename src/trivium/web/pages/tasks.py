@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from trivium.errors import UserError
 from trivium.labels.prompt import Words
 from trivium.labels.question import skip_ids
-from trivium.store import events, leases, statistics, submit
+from trivium.store import events, leases, statistics, submit, tasks
 from trivium.store.adding import Kind
 from trivium.store.desk import Assignment
 from trivium.store.leases import NoTask
@@ -58,9 +58,11 @@ class DraftBody(BaseModel):
 def home(request: Request, session: Me) -> Response:
     """Where a labeler starts: how far one is, and the way to the next task."""
     store = request.app.state.store
+    recent = submit.labels_of(store, session.person.id, limit=5)
     shown = {
         "progress": statistics.progress_of(store, session.person.id),
-        "recent": submit.labels_of(store, session.person.id, limit=5),
+        "recent": recent,
+        "excerpts": tasks.excerpts(store, {label.task_id for label in recent}),
     }
     return page(request, "home.html", session, shown)
 
@@ -192,9 +194,14 @@ def mine(
     before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
 ) -> Response:
     """One's own labels, newest first, each open to a change."""
-    labels = submit.labels_of(request.app.state.store, session.person.id, limit=PAGE, before=before)
-    older = labels[-1].id if len(labels) == PAGE else None
-    return page(request, "labels.html", session, {"labels": labels, "older": older})
+    store = request.app.state.store
+    labels = submit.labels_of(store, session.person.id, limit=PAGE, before=before)
+    shown = {
+        "labels": labels,
+        "older": labels[-1].id if len(labels) == PAGE else None,
+        "excerpts": tasks.excerpts(store, {label.task_id for label in labels}),
+    }
+    return page(request, "labels.html", session, shown)
 
 
 def _find(request: Request, session: Session, assignment_id: int) -> Assignment:
