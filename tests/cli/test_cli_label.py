@@ -142,15 +142,15 @@ RANKING = {
 
 @pytest.fixture
 def one_ranking(tmp_path, monkeypatch, capsys):
-    """A store with one finished ranking, in the working folder."""
+    """A store with one finished ranking, in the working folder; what its import printed."""
     monkeypatch.chdir(tmp_path)
     Path("in.jsonl").write_text(json.dumps(RANKING) + "\n")
     assert main(["label", "import", "in.jsonl"]) == 0
-    assert "0 sets of answers to rank, 1 label;" in capsys.readouterr().out
+    return capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("one_ranking")
-def test_one_is_not_many(capsys):
+def test_one_is_not_many(one_ranking, capsys):
+    assert "0 sets of answers to rank, 1 label;" in one_ranking
     assert main(["label", "export", "--format", "rankings", "--out", "out.jsonl"]) == 0
     assert capsys.readouterr().out == "wrote 1 row to out.jsonl\n"
     assert main(["label", "verify"]) == 0

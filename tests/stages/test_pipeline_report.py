@@ -1,12 +1,14 @@
 """A stage that fails says why, whatever becomes of its report."""
 
+from dataclasses import replace
+
 import pytest
 
 from trivium.config import SFT, Pretrain
 from trivium.errors import UserError
 from trivium.runs.directory import open_run
 from trivium.runs.recipes import Entry, Recipe
-from trivium.stages import pipeline
+from trivium.stages import overoptimise, pipeline, study
 from trivium.stages.pipeline import run_stage
 
 
@@ -69,3 +71,30 @@ def test_a_recipe_that_is_refused_a_stage_writes_nothing_either(tmp_path):
             pipeline.run(pipeline.load(tmp_path / "runs"), tmp_path / "runs", resume=True)
         assert snapshot(tmp_path / "runs") == before
         other.finish({})
+
+
+def recipe_of(config: SFT) -> Recipe:
+    return Recipe(
+        name="r", about="a", seed=0, stages=(Entry(name="sft", kind="sft", config=config),)
+    )
+
+
+def test_a_study_whose_first_stage_failed_over_its_input_can_be_corrected(tmp_path):
+    """Neither kind of study takes the folder for one of other settings; one that ran is kept."""
+    out = tmp_path / "trial"
+    wrong = failing(tmp_path)
+    other = replace(wrong, demonstrations="other.jsonl")
+    with pytest.raises(UserError, match="no-model"):
+        pipeline.run(recipe_of(wrong), out)
+    trial = study.Trial(value="0", seed=0, folder=out, recipe=recipe_of(other))
+    study.check_same(trial)
+    overoptimise.check_same(out / "sft", other)
+    with pytest.raises(UserError, match="no-model"):
+        pipeline.run(recipe_of(other), out, resume=True)
+    assert pipeline.load(out).stages == recipe_of(other).stages
+    with open_run(out / "sft", stage="sft", config=wrong) as run:
+        run.finish({})
+    with pytest.raises(UserError, match="other settings"):
+        overoptimise.check_same(out / "sft", other)
+    with pytest.raises(UserError, match="other settings"):
+        study.check_same(replace(trial, recipe=recipe_of(wrong)))
