@@ -17,7 +17,7 @@ test-browser: setup ; $(BIN)/python -m pytest -m browser tests/web
 test-postgres: setup .venv/postgres ; $(BIN)/python -m pytest -m "postgres and not load and not pii"
 test-load:  setup ; $(BIN)/python -m pytest -m "load and not postgres"
 test-pii:   setup .venv/pii ; $(BIN)/python -m pytest -m "pii and not postgres" tests/store
-test-peers: setup $(PEERS)/trl-1.12.0/installed ; $(BIN)/python -m pytest -m peers tests/proofs
+test-peers: setup bench-peers ; $(BIN)/python -m pytest -m peers tests/proofs
 learn:      setup ; $(BIN)/python -m pytest -n 2 --dist loadgroup -m learn
 check:      setup
 	$(BIN)/ruff check .

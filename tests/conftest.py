@@ -29,11 +29,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             "no browser: expected Chromium on the PATH; install your system's package (Debian: "
             "chromium), or set CHROMIUM to the program"
         )
-    if "peers" in marks and not find_peer().is_file():
-        raise pytest.UsageError(
-            f"no TRL 1.12.0: expected its Python at {find_peer()}; run `make test-peers`, which "
-            "installs it, or set TRL_PYTHON to the Python of an environment that has it"
-        )
+    for peer in PEERS if "peers" in marks else ():
+        if not find_peer(peer).is_file():
+            raise pytest.UsageError(
+                f"no {peer}: expected its Python at {find_peer(peer)}; run `make test-peers`, "
+                f"which installs it, or set {PEERS[peer]} to the Python of one that has it"
+            )
     if "postgres" in marks:
         import local_postgres
 
@@ -48,16 +49,26 @@ def find_browser() -> str | None:
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
-def find_peer() -> Path:
-    """TRL_PYTHON, else where `make test-peers` puts it."""
-    default = Path(__file__).parents[1] / "build/peers/trl-1.12.0/bin/python"
-    return Path(os.environ.get("TRL_PYTHON", default))
+PEERS = {"trl-1.12.0": "TRL_PYTHON", "trl": "TRL_NEWEST_PYTHON"}
+"""Environments of `make bench-peers`, and what names another Python in their place."""
+
+
+def find_peer(name: str) -> Path:
+    """The variable's, else where `make test-peers` puts it."""
+    default = Path(__file__).parents[1] / f"build/peers/{name}/bin/python"
+    return Path(os.environ.get(PEERS[name], default))
 
 
 @pytest.fixture(scope="session")
 def trl_python() -> Path:
     """The Python of an environment with TRL 1.12.0."""
-    return find_peer()
+    return find_peer("trl-1.12.0")
+
+
+@pytest.fixture(scope="session")
+def newest_trl_python() -> Path:
+    """The Python of an environment with TRL 1.16.0."""
+    return find_peer("trl")
 
 
 @pytest.fixture(scope="session")

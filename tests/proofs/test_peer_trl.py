@@ -30,7 +30,14 @@ from transformers import (
 
 from trivium import maths
 from trivium.config import PPO, Adam, Sampling
-from trivium.models import load_policy, load_reward_model, response_logprobs, separate_critic
+from trivium.labels import Ranking
+from trivium.models import (
+    RewardModel,
+    load_policy,
+    load_reward_model,
+    response_logprobs,
+    separate_critic,
+)
 from trivium.rewards import score_sequences
 from trivium.rewards.spec import RewardSpec
 from trivium.rollouts import Episodes
@@ -38,11 +45,13 @@ from trivium.stages.ppo_experience import Experience, RewardScale, assign_credit
 from trivium.stages.ppo_learn import learn
 from trivium.stages.ppo_models import Judge, Networks
 from trivium.stages.ppo_setup import make_optimizers
-from trivium.stages.rows import Prompts
+from trivium.stages.reward import score_rankings
+from trivium.stages.rows import Prompts, Rankings, encode_rankings
 from trivium.text import encode_prompt, from_lists
 
 ROOT = Path(__file__).parents[2]
 RECORD = Path(__file__).parent / "trl-1.12.0.json"
+PAIR_RECORD = Path(__file__).parent / "trl-1.16.0-pairs.json"
 
 END, PAD = 0, 1
 WORDS = ["<|end|>", "<|pad|>", *"abcdefghij"]
@@ -480,6 +489,51 @@ def test_mistake_leads_away_from_trls_weights(side, cpu, mistake):
     _, own = learn_from(ours, mistake(ours), cpu)
     assert policy_off(own, ours) > CLEAR
     assert critic_off(own, ours) > CLEAR
+
+
+# The reward model on pairs: K = 2 is what the newest TRL's RewardTrainer does.
+
+
+def pairs_of(folder: Path, cpu) -> tuple[RewardModel, Rankings]:
+    """Eight prompts, each with a better and a worse answer."""
+    reward = load_reward_model(str(folder / "reward"), cpu)
+    rows = [
+        Ranking(
+            id=question,
+            prompt=[{"role": "user", "content": question}],
+            completions=[{"text": better, "rank": 1}, {"text": worse, "rank": 2}],
+        )
+        for question, better, worse in zip(QUESTIONS, WHOLE, reversed(RAGGED), strict=True)
+    ]
+    return reward, encode_rankings(
+        rows, reward.codec, max_prompt_tokens=16, max_response_tokens=16
+    )[0]
+
+
+def test_a_pairs_loss_and_gradient_are_those_of_trls_reward_trainer(folder, cpu):
+    theirs = json.loads(PAIR_RECORD.read_text(encoding="utf-8"))
+    reward, data = pairs_of(folder, cpu)
+    scores = score_rankings(reward, data, list(range(data.num_prompts)), cpu)
+    losses = torch.stack([maths.ranking_loss(s, data.ranks[i]) for i, s in scores.items()])
+    (gradient,) = torch.autograd.grad(losses.mean(), reward.head.weight)
+    assert losses.mean().item() == pytest.approx(theirs["loss"], rel=EXACT)
+    assert off(gradient.flatten(), torch.tensor(theirs["head_gradient"])) < EXACT
+    # The worse answer first, and the sum in place of the mean: mistakes that show.
+    turned = torch.stack([maths.ranking_loss(-s, data.ranks[i]) for i, s in scores.items()])
+    assert abs(turned.mean().item() - theirs["loss"]) > CLEAR
+    assert abs(losses.sum().item() - theirs["loss"]) > CLEAR
+
+
+@pytest.mark.peers
+def test_the_record_of_pairs_is_what_trl_computes(folder, cpu, newest_trl_python):
+    _, data = pairs_of(folder, cpu)
+    tokens = [t.tolist() for t in data.sequences.tokens.split(data.sequences.lengths.tolist())]
+    pairs = [[tokens[i] for i in places.tolist()] for places in data.completions]
+    (folder / "pairs.json").write_text(json.dumps(pairs))
+    script = ROOT / "benchmarks" / "peer_pair.py"
+    subprocess.run([newest_trl_python, script, folder], check=True)
+    found = json.loads((folder / "pair.json").read_text())
+    assert_same(found, json.loads(PAIR_RECORD.read_text()), str(folder / "pair.json"))
 
 
 # The record itself.

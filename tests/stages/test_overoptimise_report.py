@@ -47,6 +47,22 @@ def test_curves_of_ppo_are_means_of_steps_and_their_law_is_found(tmp_path):
     assert found["gold_end"]["point"] == pytest.approx(np.mean(found["gold"][-3:]))
 
 
+def test_gold_counts_from_the_first_step_wherever_the_fitted_law_starts(tmp_path):
+    """The first three steps, whose gold no law explains, pull the fit; the zero stays theirs."""
+    write_ppo(tmp_path, alpha=0.9, beta=0.6)
+    path = tmp_path / "samples.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        row["parts"]["gold"] += 0.5 * (row["step"] < 3)  # a whole unit
+    write_lines(path, rows)
+    found = report.ppo_curve(tmp_path, unit=4.0, gold_unit=0.5)
+    assert found["gold"][0] == pytest.approx(0.0)
+    assert found["gold"][10] == pytest.approx(0.9 - 1.0)
+    law = found["fit"]
+    assert law["start"]["point"] < 1.4 - 0.05  # 0.4 and the unit is what the first step has
+    assert law["gold"][0] == pytest.approx(law["start"]["point"] - 1.4)
+
+
 def test_best_of_n_against_gold_that_is_the_proxy_and_gold_that_is_noise():
     """Where gold is the proxy the two rise together; where they are strangers gold stays."""
     proxy = np.random.default_rng(0).normal(size=(200, 32))

@@ -256,6 +256,57 @@ def test_nothing_moves_under_the_finger_when_a_draft_is_saved(site, open_page):
     assert len(page.evaluate("[...heights]")) == 1
 
 
+def begin_drag(page: Page, letter: str) -> None:
+    """Take hold of a card and lift it."""
+    head = card(page, letter).locator(".letter").bounding_box()
+    page.mouse.move(head["x"] + 8, head["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(head["x"] + 30, head["y"] + 20, steps=4)
+
+
+@pytest.mark.parametrize("width", [390, 700, 1280])
+def test_nothing_moves_as_the_page_says_what_is_saved_or_is_not(site, open_page, width):
+    site.add_ranking(("One.", "Two."))
+    page = open_page("boss", viewport={"width": width, "height": 844})  # has the longest header
+    start(page, site)
+    row, said = page.locator(".rows > li").first, page.locator("#saved")
+    press(page, "4", "4")
+    expect(said).to_have_text("saved on the server")
+    page.reload()  # whoever comes back finds both rated, and nothing said of saving yet
+    page.wait_for_selector("[data-step=rank]")
+    expect(said).to_have_text("")
+    before = row.bounding_box()
+    press(page, "Alt+5")
+    expect(said).to_have_text("saved on this computer")
+    assert row.bounding_box() == before
+    expect(said).to_have_text("saved on the server")
+    assert row.bounding_box() == before
+    page.context.route("**/draft", lambda route: route.abort())
+    press(page, "Alt+6")
+    expect(said).to_contain_text("the server can't be reached")
+    assert row.bounding_box() == before
+    assert said.evaluate("said => said.scrollHeight <= said.clientHeight"), "all of it is seen"
+
+
+@pytest.mark.parametrize("ranked", [False, True])
+def test_a_card_that_is_dragged_looks_as_it_lay_there(site, open_page, ranked):
+    site.add_ranking(("One.", "Two.", "Three."))
+    page = open_page("ann")
+    start(page, site)
+    press(page, "4", "4", "4", *("1" if ranked else ""))
+    lying = card(page, "A").bounding_box()
+    begin_drag(page, "A")
+    page.mouse.move(lying["x"] + 40, lying["y"] + 200, steps=4)
+    lifted = page.locator("body > .lifted")
+    assert lifted.bounding_box()["height"] == pytest.approx(lying["height"], abs=1)
+    assert lifted.bounding_box()["width"] == pytest.approx(lying["width"], abs=1)
+    for hidden in (".flags", ".chips label", ".rating"):
+        expect(lifted.locator(hidden).first).to_be_hidden()
+    inside = "lifted => lifted.scrollHeight <= lifted.clientHeight + 1"
+    assert lifted.evaluate(inside), "nothing spills out of it"
+    page.mouse.up()
+
+
 def flick(page: Page, letter: str, rank: int) -> None:
     """Down, two moves and up without a pause: over before Sortable has looked twice."""
     head = card(page, letter).locator(".letter").bounding_box()

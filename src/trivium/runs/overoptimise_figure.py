@@ -94,9 +94,10 @@ def _draw(axes: "Axes", name: str, curve: Curve, color: str) -> None:
     )
     axes.plot(distance, curve["gold"], ".", color=color, markersize=4 if many else 7, alpha=0.35)
     axes.plot(law["distance"], law["gold"], color=color, linewidth=2, label=name)
-    peak, height = law["peak"]["point"], law["height"]["point"]
+    peak = law["peak"]["point"]
     if peak is not None and 0 < peak <= law["reach"]:
-        axes.plot([peak], [height], "o", color=color, markerfacecolor=light("paper"), markersize=8)
+        top = max(law["gold"])
+        axes.plot([peak], [top], "o", color=color, markerfacecolor=light("paper"), markersize=8)
 
 
 def _smooth(values: Sequence[float], *, many: bool) -> list[float]:

@@ -181,12 +181,16 @@ def best_of_n_curve(proxy: Floats, gold: Floats, *, unit: float, gold_unit: floa
         "proxy": rise,
         "gold": by_prompt.mean(0).tolist(),
         "gold_end": bootstrap_mean(gains[:, -1].tolist(), seed=0).as_dict(),
-        "fit": _fit_figures(law, math.sqrt(kl[-1])),
+        "fit": _fit_figures(law, math.sqrt(kl[-1]), zero=law.start.point),
     }
 
 
 def ppo_curve(folder: Path, *, unit: float, gold_unit: float) -> Figures:
-    """Proxy and gold along a PPO run, each step the mean of its episodes."""
+    """Proxy and gold along a PPO run, each step the mean of its episodes.
+
+    Both count from the first step, whose answers are the SFT model's; the law's own start, which is
+    fitted, may lie elsewhere.
+    """
     steps: dict[int, list[Figures]] = {}
     for line in (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
@@ -198,7 +202,8 @@ def ppo_curve(folder: Path, *, unit: float, gold_unit: float) -> Figures:
         for name in ("proxy", "gold")
     )
     law = fit("rl", kl, gold / gold_unit, seed=0)
-    gains = gold / gold_unit - law.start.point
+    zero = float(gold[:, 0].mean()) / gold_unit
+    gains = gold / gold_unit - zero
     last = max(1, round(LAST_SHARE * len(rows)))
     distance = [sqrt_kl(x) for x in kl.mean(0).tolist()]
     return {
@@ -206,12 +211,12 @@ def ppo_curve(folder: Path, *, unit: float, gold_unit: float) -> Figures:
         "proxy": ((proxy.mean(0) - proxy[:, 0].mean()) / unit).tolist(),
         "gold": gains.mean(0).tolist(),
         "gold_end": bootstrap_mean(gains[:, -last:].mean(1).tolist(), seed=0).as_dict(),
-        "fit": _fit_figures(law, max(distance)),
+        "fit": _fit_figures(law, max(distance), zero=zero),
     }
 
 
-def _fit_figures(law: Fit, reach: float) -> Figures:
-    """The fit for JSON, where infinity is None, and its curve from 0 to where the data end."""
+def _fit_figures(law: Fit, reach: float, *, zero: float) -> Figures:
+    """The fit for JSON, where infinity is None, and its curve less ``zero`` to the data's end."""
     places = [reach * i / 40 for i in range(41)]
     figures: Figures = {
         name: {key: _finite(value) for key, value in asdict(interval).items()}
@@ -220,7 +225,7 @@ def _fit_figures(law: Fit, reach: float) -> Figures:
             *(("peak", law.peak), ("height", law.height)),
         )
     }
-    curve = [value - law.start.point for value in law.at(places)]
+    curve = [value - zero for value in law.at(places)]
     return {"law": law.law, **figures, "reach": reach, "distance": places, "gold": curve}
 
 

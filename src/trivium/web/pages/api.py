@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request, status
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
+from trivium.errors import install
 from trivium.store import intake, keys
 from trivium.store.intake import IncomingPrompt
 from trivium.store.keys import IntakeKey
@@ -80,6 +81,6 @@ def take_prompt(
     """
     store = request.app.state.store
     if not intake.pii_ready(store):
-        raise HTTPException(503, "personal details can't be taken out; install trivium[pii]")
+        raise HTTPException(503, f"personal details can't be taken out; {install('pii')}")
     taken = intake.take_prompt(store, incoming, key=key)
     return Taken(status=taken.status, prompt_id=taken.prompt_id, pii=taken.pii)

@@ -140,7 +140,7 @@ export function allowDragging(say) {
       group: "ranking", draggable: ".answer", handle: ".head", filter: ".tool", preventOnFilter: false,
       animation: 120, forceFallback: true, fallbackOnBody: true, fallbackTolerance: 4,
       ghostClass: "ghost", fallbackClass: "lifted", emptyInsertThreshold: 24,
-      onStart: ({ from }) => { from.style.minHeight = `${from.offsetHeight}px`; }, // targets stay put
+      onChoose: ({ from }) => { from.style.minHeight = `${from.offsetHeight}px`; }, // targets stay put
       onUnchoose: ({ item, from, to, originalEvent }) => {
         rest();
         const rank = Number((under(originalEvent) ?? to).dataset.rank); // before anything moves

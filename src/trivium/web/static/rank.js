@@ -10,12 +10,6 @@ let current = 0;
 let marked = null;
 let doubted = "";
 
-/** On the form, and on the body for the card that is being dragged: it hangs there. */
-function showStep(name) {
-  ways.form.dataset.step = name;
-  document.body.dataset.step = name;
-}
-
 const ranking = () => ways.form.dataset.step === "rank";
 
 function paint() {
@@ -31,7 +25,7 @@ function paint() {
 }
 
 function showRating(index) {
-  showStep("rate");
+  document.body.dataset.step = ways.form.dataset.step = "rate"; // a dragged card hangs from the body
   current = Math.max(0, Math.min(index, cards.length - 1));
   gather();
   cards.forEach((card, i) => {
@@ -44,7 +38,7 @@ function showRating(index) {
 }
 
 function showRanking() {
-  showStep("rank");
+  document.body.dataset.step = ways.form.dataset.step = "rank";
   cards.forEach((card) => { card.querySelector(".flags").open = true; });
   settle();
   paint();
