@@ -65,6 +65,24 @@ def test_states_and_gradients_equal_a_loop(
         )
 
 
+def test_gradients_are_the_same_bits_however_many_threads_add_them(tiny_model, cpu):
+    """Eighty answers share a prompt: what flows back into its keys has one order."""
+    model, g = tiny_model("llama", VOCAB), torch.Generator().manual_seed(5)
+    prompt = words(g, 40)
+    rows = from_lists([prompt] * 80, [words(g, 5 + i % 7) for i in range(80)])
+    before, seen = torch.get_num_threads(), set()
+    torch.set_num_threads(4)
+    try:
+        for _ in range(8):
+            model.zero_grad()
+            hidden_states(model, rows, cpu).square().sum().backward()
+            grads = [p.grad.flatten() for p in model.base_model.parameters() if p.grad is not None]
+            seen.add(torch.cat(grads).numpy().tobytes())
+    finally:
+        torch.set_num_threads(before)
+    assert len(seen) == 1
+
+
 def test_a_shared_prompt_is_computed_once(trees):
     prompts, responses = trees
     forest = pack(from_lists(prompts, responses))

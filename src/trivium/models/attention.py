@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -114,7 +114,7 @@ def attend_forest(
     for block in forest.blocks:
         places = block.queries, block.keys, block.keys
         if block.whole is None:
-            q, k, v = (x[i] for x, i in zip((query, key, value), places, strict=True))
+            q, k, v = (_rows(x, i) for x, i in zip((query, key, value), places, strict=True))
         else:
             start, count, length = block.whole
             stop = start + count * length
@@ -124,6 +124,15 @@ def attend_forest(
         outputs.append(attended.flatten(0, 1))
     joined = torch.cat(outputs) if len(outputs) > 1 else outputs[0]
     return joined if len(joined) == len(query) else joined[forest.gather]
+
+
+def _rows(tokens: Float[Tensor, "M H e"], places: Int[Tensor, "S Q"]) -> Float[Tensor, "S Q H e"]:
+    """``tokens[places]``, whose gradient is added up in one order.
+
+    A prompt's keys serve several answers; what plain indexing adds up in its backward, threads on a
+    CPU add in whatever order they come.
+    """
+    return tokens.index_select(0, places.flatten()).unflatten(0, places.shape)
 
 
 def attend(

@@ -29,7 +29,8 @@ def hidden_states(
     forest = pack(sequences).to(compute.device)
     with compute.autocast():
         hidden = run_trunk(model, forest.tokens, forest.positions, Packed(forest))
-    return hidden[forest.expand]
+    # Not hidden[...]: threads would add up its gradient in whatever order they come.
+    return hidden.index_select(0, forest.expand)
 
 
 def response_logprobs(
