@@ -115,8 +115,8 @@ def label_import(
         print(f"taken out: {count} {kind}")
     if done.unsearched:
         print(
-            f"not searched for personal data: {done.unsearched} prompts without an author "
-            "(pip install 'trivium[pii]' does)"
+            f"not searched for personal data: {done.unsearched} without an author "
+            f"(the extra pii does; {install('pii')})"
         )
 
 

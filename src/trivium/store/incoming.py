@@ -23,7 +23,7 @@ from trivium.data import prompt_key
 from trivium.data.convert import excerpt
 from trivium.data.read import as_prompt
 from trivium.data.sources import RawRow
-from trivium.errors import UserError
+from trivium.errors import UserError, install
 from trivium.labels import Prompt
 from trivium.store import events, intake, pii
 from trivium.store.adding import (
@@ -39,7 +39,7 @@ from trivium.store.settings import Settings, load_settings
 
 Scrubbing = Literal["scrub", "none"] | None
 """`scrub`: every row, or none comes in; `none`: no row; None: as the project's rules say."""
-_HELP = "pip install 'trivium[pii]', or say --pii none to take the file as it is"
+_HELP = f"{install('pii')}; or say --pii none to take the file as it is"
 _LEFT_OUT = {
     "duplicate": "whose prompt is there already",
     "similar": "with the long beginning of another",
