@@ -222,9 +222,8 @@ def _one_line(name: str, complaint: str, words: list[str], known: list[str]) -> 
     if "Missing from" in listed:
         wrong += [f"missing {', '.join(_heads(listed))}"]
     if surplus:
-        inline = " ".join(
-            surplus.strip(" -\n").split()
-        )  # how tyro says it where nothing is missing
+        # A list where something is missing too, else words on the same line.
+        inline = " ".join(surplus.strip(" -\n").split())
         wrong += [f"unexpected {', '.join(_heads(surplus)) or inline}"]
     if wrong:
         return "; ".join(wrong)

@@ -274,6 +274,10 @@ def test_generate_asks_before_it_writes(bench, tmp_path):
         path.write_text(json.dumps(row) + "\n")
         with pytest.raises(UserError, match=said):
             transfer.check_prompts(bench.store, path)
+    rows = [{"prompt": "Fine"}, {"prompt": "Fine too"}, {"prompt": "Why?", "author_id": "ann"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match=r"p\.jsonl:3: a prompt without"):
+        transfer.check_prompts(bench.store, path)
     path.write_text(json.dumps({"prompt": "Why?"}) + "\n")
     transfer.check_prompts(bench.store, path)
     with reading(bench.store) as connection:

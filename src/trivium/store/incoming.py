@@ -127,12 +127,11 @@ def check(store: Store, rows: Sequence[Incoming]) -> None:
     Raises:
         UserError: as `take`, or a row is without consent.
     """
-    tally = Tally()
-    _sorted_out(store, rows, Manner(), tally)
-    if tally.left_out:
-        raise UserError(
-            f"{rows[0].place}: a prompt {NO_CONSENT} in this row or soon after; leave it out"
-        )
+    for row in rows:
+        tally = Tally()
+        _sorted_out(store, [row], BY_THE_RULES, tally)
+        if tally.left_out:
+            raise UserError(f"{row.place}: a prompt {NO_CONSENT}; leave it out")
 
 
 def take(store: Store, rows: Sequence[Incoming], manner: Manner, tally: Tally) -> None:
