@@ -42,7 +42,7 @@ class Row:
 
 
 PPO_SIZES = {"batch": 16, "per_backward": 8, "max_prompt_tokens": 112, "max_response_tokens": 64}
-RM_SIZES = {"batch": 1, "per_backward": 1, "max_prompt_tokens": 64, "max_response_tokens": 64}
+RM_SIZES = {"batch": 2, "per_backward": 2, "max_prompt_tokens": 64, "max_response_tokens": 64}
 SFT_SIZES = {"batch": 16, "per_backward": 8, "max_prompt_tokens": 128, "max_response_tokens": 192}
 SAMPLE_SIZES = PPO_SIZES | {"batch": 32}
 PPO, NEWEST = ("trl-1.12.0", "peer_ppo.py"), ("trl", "peer_train.py")

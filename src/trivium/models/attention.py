@@ -123,7 +123,7 @@ def attend_forest(
         attended = attend(q, k, v, law, mask=mask, causal=mask is None)
         outputs.append(attended.flatten(0, 1))
     joined = torch.cat(outputs) if len(outputs) > 1 else outputs[0]
-    return joined if len(joined) == len(query) else joined[forest.gather]
+    return joined if len(joined) == len(query) else joined.index_select(0, forest.gather)
 
 
 def _rows(tokens: Float[Tensor, "M H e"], places: Int[Tensor, "S Q"]) -> Float[Tensor, "S Q H e"]:

@@ -92,16 +92,21 @@ def accumulate(
         deviation = max(deviation, sums.pop("ratio_deviation"))
         for name, value in sums.items():
             totals[name] += value
-    return {name: value / count for name, value in totals.items()} | {
+    metrics = {name: value / count for name, value in totals.items()} | {
         "policy/ratio_deviation_first": deviation,
         "policy/ppo_grad_norm": grad_norm(networks.policy.model.parameters()),
     }
+    critic = networks.critic
+    if critic is not None and not critic.shared:
+        # After the policy's: the activations of one network are held at a time.
+        metrics |= accumulate_values(cfg, critic, batch, compute=compute)
+    return metrics
 
 
 def accumulate_values(
     cfg: PPO, critic: Critic, batch: Minibatch, *, compute: Compute
 ) -> dict[str, float]:
-    """The part of `accumulate` that is the critic's: its gradients alone."""
+    """The part of `accumulate` that is the gradients of a critic with a trunk of its own."""
     count = int(batch.mask.sum())
     totals: defaultdict[str, float] = defaultdict(float)
     for part in parts_of(cfg, batch):
@@ -116,7 +121,10 @@ def accumulate_values(
 def part_losses(
     cfg: PPO, networks: Networks, part: Minibatch, *, klpen_coef: float, compute: Compute
 ) -> tuple[Float[Tensor, ""], dict[str, float]]:
-    """The summed loss of a few episodes, and sums over tokens for the log."""
+    """The policy's summed loss of a few episodes, and sums over tokens for the log.
+
+    A value function on the policy's trunk learns in the same pass.
+    """
     mask = part.mask
     hidden = hidden_states(networks.policy.model, part.sequences, compute)
     flat, entropy = response_logprobs(
@@ -143,12 +151,9 @@ def part_losses(
     if entropy is not None:
         loss = loss - cfg.entropy_coef * entropy.sum().cpu()
         sums["policy/entropy_nats"] = float(entropy.detach().sum())
-    critic = networks.critic
-    if critic is not None:
-        trunk = hidden if critic.shared else hidden_states(critic.trunk, part.sequences, compute)
-        value_loss, value_sums = value_losses(cfg, critic, trunk, part)
-        # A network of its own has its own optimizer, so only a shared trunk needs a weight.
-        loss = loss + (cfg.value_coef if critic.shared else 1.0) * value_loss
+    if (critic := networks.critic) is not None and critic.shared:
+        value_loss, value_sums = value_losses(cfg, critic, hidden, part)
+        loss = loss + cfg.value_coef * value_loss
         sums |= value_sums
     return loss, sums
 

@@ -207,8 +207,7 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
         cfg.num_steps * ppo_setup.work_of_step(cfg, cfg.episodes_per_step)["optimizer_updates"]
     )
     size = learned_parameters(policy.model, cfg.lora)
-    # Policy and critic are held together until their backward.
-    activations = sum(kept(w) for w in learning if w.kind == "learn")
+    activations = max(kept(w) for w in learning if w.kind == "learn")
     if data.stream is not None:
         examples = updates * ptx_examples(cfg)
         at_once = min(ptx_examples(cfg), cfg.ptx_examples_per_backward)
