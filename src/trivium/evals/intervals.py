@@ -23,8 +23,8 @@ _MOST_GROUPS_FOR_BCA = 2000
 """BCa leaves each group out in turn, work that grows with their square; with more groups than this
 its correction is far below the width of the interval, and plain percentiles are taken."""
 
-_NUMBERS_AT_ONCE = 4_000_000
-"""Numbers drawn in one go, so that memory stays near 100 MB however many prompts there are."""
+_NUMBERS_AT_ONCE = 500_000
+"""Numbers drawn in one go, so that memory stays near 20 MB however many prompts there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
