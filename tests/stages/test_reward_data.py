@@ -115,6 +115,19 @@ def test_ties_beyond_one_in_a_hundred_need_acceptance(reward, tmp_path):
         load(reward, tmp_path, rows, [ranking("a", "glass")], accept_affected=False)
 
 
+def test_margins_need_scores(reward, tmp_path):
+    rows = [ranking(topic, topic) for topic in TOPICS]
+    with pytest.raises(
+        UserError, match=r"use_margins: no ranking in .*rankings\.jsonl has a score"
+    ):
+        load(reward, tmp_path, rows, None, use_margins=True)
+    for row in rows[:3]:
+        for number, completion in enumerate(row["completions"]):
+            completion["score"] = -float(number)
+    data = load(reward, tmp_path, rows, None, use_margins=True)
+    assert sum(scores == [0.0, -1.0, -2.0] for scores in data.train.scores) == 3
+
+
 def test_labelers_who_rank_a_prompt_again_make_no_interval_narrower(reward, cpu, tmp_path):
     """Each held-out ranking three times, by three labelers: as many prompts, the same intervals."""
     orders = [(2, 1, 3), (1, 2, 3), (3, 2, 1), (1, 3, 2)]
