@@ -117,9 +117,7 @@ def test_ties_beyond_one_in_a_hundred_need_acceptance(reward, tmp_path):
 
 def test_margins_need_scores(reward, tmp_path):
     rows = [ranking(topic, topic) for topic in TOPICS]
-    with pytest.raises(
-        UserError, match=r"use_margins: no ranking in .*rankings\.jsonl has a score"
-    ):
+    with pytest.raises(UserError, match=r"use_margins: no ranking of .*rankings\.jsonl that"):
         load(reward, tmp_path, rows, None, use_margins=True)
     for row in rows[:3]:
         for number, completion in enumerate(row["completions"]):

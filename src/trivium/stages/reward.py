@@ -187,12 +187,12 @@ def load_data(cfg: Reward, reward: RewardModel) -> Data:
         )
     preflight.check_bos(reward.codec, messages_of(train[0]))
     encoded, report = _encode(cfg, reward, train)
+    require_acceptable(report, stage="reward", accept=cfg.accept_affected)
     if cfg.use_margins and not any(encoded.scores):
         raise UserError(
-            f"use_margins: no ranking in {cfg.rankings} has a score for each of its completions; "
-            f"give them one (completions[].score), or leave use_margins out"
+            f"use_margins: no ranking of {cfg.rankings} that is trained on has a score for each of "
+            f"its completions; give them one (completions[].score), or leave use_margins out"
         )
-    require_acceptable(report, stage="reward", accept=cfg.accept_affected)
     measured, heldout_report = _encode(cfg, reward, heldout)
     seen, new = told_apart(strangers, train, trained_on=set(encoded.prompt_keys))
     unseen, strangers_report = _encode(cfg, reward, new)
