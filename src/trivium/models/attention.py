@@ -123,6 +123,7 @@ def attend_forest(
         attended = attend(q, k, v, law, mask=mask, causal=mask is None)
         outputs.append(attended.flatten(0, 1))
     joined = torch.cat(outputs) if len(outputs) > 1 else outputs[0]
+    # Not joined[...]: its backward takes several times as long.
     return joined if len(joined) == len(query) else joined.index_select(0, forest.gather)
 
 
