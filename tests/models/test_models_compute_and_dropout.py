@@ -84,9 +84,6 @@ def test_compute_for():
 @pytest.mark.parametrize(
     ("dtype", "kl", "ratio"), [(torch.float32, 1e-5, 1e-4), (torch.bfloat16, 1e-3, 1e-2)]
 )
-def test_products_run_in_the_dtype_and_tolerances_follow(dtype, kl, ratio):
+def test_tolerances_follow_the_dtype(dtype, kl, ratio):
     compute = Compute(device=torch.device("cpu"), dtype=dtype)
-    with compute.autocast():
-        product = torch.ones(2, 2) @ torch.ones(2, 2)
-    assert product.dtype is dtype
     assert (compute.kl_tolerance, compute.ratio_tolerance) == (kl, ratio)

@@ -16,12 +16,15 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.func import functional_call
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from trivium.errors import UserError
+from trivium.models.compute import Compute
 from trivium.models.layout import Block, Forest
+from trivium.models.working_copy import working_weights
 
 NAME = "trivium"
 
@@ -88,17 +91,19 @@ def use_layouts(model: PreTrainedModel) -> None:
 
 
 def run_trunk(
-    model: PreTrainedModel, tokens: Tensor, positions: Tensor, layout: Layout
+    model: PreTrainedModel, tokens: Tensor, positions: Tensor, layout: Layout, compute: Compute
 ) -> Float[Tensor, "M d"]:
-    """The last hidden state of M packed tokens under ``layout``."""
+    """The last hidden state of M packed tokens under ``layout``, in the dtype of ``compute``."""
     use_layouts(model)
-    output = model.base_model(
-        input_ids=tokens[None],
-        position_ids=positions[None],
-        attention_mask=PREPARED.to(tokens.device),
-        use_cache=False,
-        layout=layout,
-    )
+    given = {
+        "input_ids": tokens[None],
+        "position_ids": positions[None],
+        "attention_mask": PREPARED.to(tokens.device),
+        "use_cache": False,
+        "layout": layout,
+    }
+    trunk = model.base_model
+    output = functional_call(trunk, working_weights(trunk, compute.dtype), (), given)
     return output.last_hidden_state[0]
 
 

@@ -1,11 +1,9 @@
 """Where and in what precision the arithmetic of a model runs.
 
-Weights are fp32 masters always; with bfloat16 the matrix products run under autocast, the paper's
-own scheme (App. C: 16-bit activations, fp32 master weights). Log-probabilities, values and losses
-are computed in fp32 whatever the dtype here.
+Weights are fp32 masters always; with bfloat16 a `working_copy` of them is what a trunk computes
+with. Log-probabilities, values and losses are fp32 whatever the dtype here.
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +23,6 @@ class Compute:
 
     device: torch.device
     dtype: torch.dtype
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """The context every forward pass runs in, sampling and training alike."""
-        if self.dtype is torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.dtype)
 
     @property
     def kl_tolerance(self) -> float:

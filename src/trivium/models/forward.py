@@ -15,7 +15,7 @@ from trivium.maths import entropy
 from trivium.models.attention import Packed, run_trunk
 from trivium.models.compute import Compute
 from trivium.models.layout import pack
-from trivium.models.unembedding import chunked_logprobs
+from trivium.models.unembedding import chunked_logprobs, logits_of
 from trivium.text import Sequences
 
 LOGIT_ELEMENTS = 32_000_000
@@ -27,8 +27,7 @@ def hidden_states(
 ) -> Float[Tensor, "N d"]:
     """Last hidden state of every token, flat; a prompt that several sequences share is run once."""
     forest = pack(sequences).to(compute.device)
-    with compute.autocast():
-        hidden = run_trunk(model, forest.tokens, forest.positions, Packed(forest))
+    hidden = run_trunk(model, forest.tokens, forest.positions, Packed(forest), compute)
     # Not hidden[...]: threads would add up its gradient in whatever order they come.
     return hidden.index_select(0, forest.expand)
 
@@ -60,11 +59,10 @@ def response_logprobs(
     positions = sequences.predicted().to(compute.device)
     targets = sequences.tokens.to(compute.device)[positions]
     states, head, rows = hidden[positions - 1], _unembedding(model), _rows_at_once(model)
-    with compute.autocast():
-        logprobs = chunked_logprobs(head, states, targets, temperature=temperature, rows=rows)
-        if not with_entropy:
-            return logprobs, None
-        parts = [_entropy(head, part, temperature) for part in states.split(rows)]
+    logprobs = chunked_logprobs(head, states, targets, temperature=temperature, rows=rows)
+    if not with_entropy:
+        return logprobs, None
+    parts = [_entropy(head, part, temperature) for part in states.split(rows)]
     return logprobs, torch.cat(parts)
 
 
@@ -77,8 +75,7 @@ def response_logits(
     """
     hidden = hidden_states(model, sequences, compute)
     positions = sequences.predicted().to(compute.device)
-    with compute.autocast():
-        return _unembedding(model)(hidden[positions - 1]).float() / temperature
+    return logits_of(_unembedding(model), hidden[positions - 1]).float() / temperature
 
 
 def token_losses(
@@ -89,8 +86,7 @@ def token_losses(
     positions = sequences.predicted(prompts_too=prompts_too).to(compute.device)
     targets = sequences.tokens.to(compute.device)[positions]
     head, rows = _unembedding(model), _rows_at_once(model)
-    with compute.autocast():
-        return -chunked_logprobs(head, hidden[positions - 1], targets, temperature=1.0, rows=rows)
+    return -chunked_logprobs(head, hidden[positions - 1], targets, temperature=1.0, rows=rows)
 
 
 def response_values(
@@ -98,7 +94,7 @@ def response_values(
 ) -> Float[Tensor, " R"]:
     """V(s_t) before each response token is emitted, flat, fp32."""
     positions = sequences.predicted().to(hidden.device)
-    # The head runs outside autocast: values are fp32.
+    # The head stays fp32, whatever the trunk's dtype: values are.
     return head(hidden[positions - 1].float()).squeeze(-1)
 
 
@@ -114,7 +110,7 @@ def _entropy(head: nn.Linear, hidden: Float[Tensor, "n d"], temperature: float) 
     """Entropies of one chunk; its logits are made again for backward."""
 
     def of(states: Tensor) -> Tensor:
-        return entropy(head(states), temperature=temperature)
+        return entropy(logits_of(head, states), temperature=temperature)
 
     return checkpoint(of, hidden, use_reentrant=False)  # pyright: ignore[reportReturnType]
 

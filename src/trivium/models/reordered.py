@@ -42,7 +42,6 @@ def _helps(weight: Tensor) -> bool:
 
 
 def _product(layer: nn.Linear, copy: Tensor, input: Tensor) -> Tensor:
-    few = input.numel() <= MOST_ROWS * input.shape[-1]
-    if not few or torch.is_autocast_enabled("cpu"):
+    if input.numel() > MOST_ROWS * input.shape[-1]:
         return F.linear(input, layer.weight, layer.bias)
     return torch.ops.mkldnn._linear_pointwise(input, copy, layer.bias, "none", [], "")

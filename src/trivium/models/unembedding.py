@@ -25,7 +25,7 @@ def chunked_logprobs(
     temperature: float,
     rows: int,
 ) -> Float[Tensor, " R"]:
-    """log softmax(head(hidden) / temperature) at ``tokens``, fp32; under autocast as it says.
+    """log softmax(head(hidden) / temperature) at ``tokens``, fp32; products in the hidden's dtype.
 
     Args:
         head: the unembedding.
@@ -37,42 +37,47 @@ def chunked_logprobs(
     return _Logprobs.apply(hidden, head.weight, head.bias, tokens, temperature, rows)
 
 
+def logits_of(head: nn.Linear, hidden: Float[Tensor, "n d"]) -> Float[Tensor, "n V"]:
+    """``head(hidden)`` in the dtype of the hidden states, the head's weights being fp32 masters."""
+    weight, bias = head.weight, head.bias
+    bias = None if bias is None else bias.to(hidden.dtype)
+    return F.linear(hidden, weight.to(hidden.dtype), bias)
+
+
 class _Logprobs(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, bias, tokens, temperature, rows):
+        matrix, own = weight.to(hidden.dtype), None if bias is None else bias.to(hidden.dtype)
         logprobs, logits = [], hidden.new_empty(0)
-        dtype = hidden.dtype
         for part, wanted in zip(hidden.split(rows), tokens.split(rows), strict=True):
-            product = F.linear(part, weight, bias)
-            dtype, logits = product.dtype, product.float()
+            logits = F.linear(part, matrix, own).float()
             logprobs.append(token_logprobs(logits, wanted, temperature=temperature))
         joined = torch.cat(logprobs)
         kept = logits if len(logprobs) == 1 else None
         ctx.save_for_backward(hidden, weight, bias, tokens, joined, kept)
-        ctx.temperature, ctx.rows, ctx.dtype = temperature, rows, dtype
+        ctx.temperature, ctx.rows = temperature, rows
         return joined
 
     @staticmethod
     def backward(ctx, upstream):  # pyright: ignore[reportIncompatibleMethodOverride]
         hidden, weight, bias, tokens, logprobs, kept = ctx.saved_tensors
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        matrix = weight.to(ctx.dtype)
+        matrix, own = weight.to(hidden.dtype), None if bias is None else bias.to(hidden.dtype)
         to_hidden = torch.empty_like(hidden) if needs_hidden else None
         to_weight = torch.zeros_like(weight) if needs_weight else None
         to_bias = torch.zeros_like(bias) if needs_bias else None
         for start in range(0, len(hidden), ctx.rows):
             some = slice(start, start + ctx.rows)
-            part = hidden[some].to(ctx.dtype)
+            part = hidden[some]
             logits = kept
             if logits is None:
-                own = None if bias is None else bias.to(ctx.dtype)
                 logits = F.linear(part, matrix, own).float()
             gradient = logprob_gradient_(
                 logits, tokens[some], logprobs[some], upstream[some], temperature=ctx.temperature
             )
             if to_bias is not None:
                 to_bias += gradient.sum(0)
-            gradient = gradient.to(ctx.dtype)
+            gradient = gradient.to(hidden.dtype)
             if to_hidden is not None:
                 to_hidden[some] = gradient @ matrix
             if to_weight is not None:

@@ -21,6 +21,7 @@ from trivium.models.attention import run_trunk
 from trivium.models.layout import pack
 from trivium.models.memory import Filling, Memory, Writing, bytes_per_token, new_memory
 from trivium.models.reordered import reordered_weights
+from trivium.models.working_copy import working_copy
 from trivium.rollouts.episodes import Episodes
 from trivium.text import from_lists
 
@@ -93,7 +94,7 @@ def generate(
     # Long prompts first: what is left at the end is short. Neighbours that are equal stay so.
     waiting = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     active: list[int] = []
-    with reordered_weights(model):
+    with working_copy(model, compute.dtype), reordered_weights(model):
         while waiting or active:
             free = slots - len(active)
             if waiting and (not active or free >= max(1, REFILL_SHARE * slots)):
@@ -104,8 +105,7 @@ def generate(
             else:
                 states = _write(model, prompts, sheet, active, memory, compute)
                 first = 0
-            with compute.autocast():
-                logits = head(states)
+            logits = head(states)
             rows = torch.tensor(active[first:], device=device)
             going = _draw_onto(sheet, rows, logits, sampling, end_id)
             _leave(prompts, sheet, active, first, going.tolist(), memory)
@@ -164,8 +164,7 @@ def _read(
         rows=slot.to(compute.device),
         places=place.to(compute.device),
     )
-    with compute.autocast():
-        hidden = run_trunk(model, forest.tokens, forest.positions, filling)
+    hidden = run_trunk(model, forest.tokens, forest.positions, filling, compute)
     last = (batch.offsets + batch.lengths - 1).to(compute.device)
     return hidden[forest.expand[last]]
 
@@ -184,8 +183,7 @@ def _write(
     newest = sheet.tokens[rows, written - 1]
     prompt_lengths = torch.tensor([len(prompts[i]) for i in active], device=compute.device)
     past = prompt_lengths + written - 1
-    with compute.autocast():
-        return run_trunk(model, newest, past, Writing(memory, past, int(past.max())))
+    return run_trunk(model, newest, past, Writing(memory, past, int(past.max())), compute)
 
 
 def _draw_onto(

@@ -1,0 +1,44 @@
+"""A bfloat16 copy of fp32 master weights, which is what matrix products read.
+
+The paper's scheme (App. C: 16-bit weights and activations, fp32 master weights), with bf16 for
+fp16. Under autocast weights and every layer's input would be cast at each product and norms, sums
+and activations would run in fp32; with a copy, text stays in bf16 from the embedding to the last
+norm, half the memory traffic. Optimizers see fp32 alone: a gradient is cast as it reaches its
+master.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+def working_weights(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The module's fp32 parameters in ``dtype`` by name, for `torch.func.functional_call`.
+
+    Gradients of the copy are gradients of the masters. Empty in fp32, and within `working_copy`.
+    """
+    return {
+        name: parameter.to(dtype)
+        for name, parameter in module.named_parameters()
+        if parameter.dtype is torch.float32 and dtype is not torch.float32
+    }
+
+
+@contextmanager
+def working_copy(module: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+    """Within the block the module is its own copy in ``dtype``; after it, its masters again.
+
+    For many passes without gradients, as sampling makes: weights are cast once. Nothing may be
+    learned within the block.
+    """
+    masters = [p for p in module.parameters() if p.dtype is torch.float32]
+    kept = [parameter.data for parameter in masters]
+    try:
+        for parameter in masters:
+            parameter.data = parameter.data.to(dtype)
+        yield
+    finally:
+        for parameter, data in zip(masters, kept, strict=True):
+            parameter.data = data

@@ -1,0 +1,122 @@
+"""bfloat16 copies of fp32 masters: what they compute, and that masters alone learn."""
+
+import copy
+
+import pytest
+import torch
+
+from trivium.config import Sampling
+from trivium.models import Compute, response_logprobs, token_losses
+from trivium.models.forward import hidden_states
+from trivium.models.working_copy import working_copy
+from trivium.rollouts import generate
+from trivium.text import from_lists
+
+BF16 = Compute(device=torch.device("cpu"), dtype=torch.bfloat16)
+VOCAB = 50
+ARCHITECTURES = ["llama", "gpt2", "gpt_neox", "qwen2", "mistral"]
+TEXTS = [[1, 2, 3, 4], [5, 6]], [[7, 8, 9], [10, 11, 12, 13]]
+
+
+def masters(model):
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def unchanged(model, before) -> bool:
+    return all(
+        p.dtype is torch.float32 and torch.equal(p, before[n]) for n, p in model.named_parameters()
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_states_are_those_of_a_model_cast_whole(tiny_model, architecture):
+    """transformers' own pass through weights that were cast by `Module.bfloat16`."""
+    model = tiny_model(architecture, VOCAB)
+    before = masters(model)
+    cast = copy.deepcopy(model).bfloat16()
+    cast.set_attn_implementation("eager")
+    expected = torch.cat([
+        cast(torch.tensor([p + r]), output_hidden_states=True).hidden_states[-1][0]
+        for p, r in zip(*TEXTS, strict=True)
+    ])  # fmt: skip
+    got = hidden_states(model, from_lists(*TEXTS), BF16)
+    assert got.dtype is torch.bfloat16
+    # Attention's softmax and sums are rounded elsewhere: 8 bits, a few layers deep.
+    assert float((got.float() - expected.float()).norm() / expected.float().norm()) < 0.02
+    assert unchanged(model, before)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_gradients_reach_the_masters_in_fp32(tiny_model, cpu, architecture):
+    """Those of fp32, off by what 8 bits round; tied weights get both of their parts."""
+    model = tiny_model(architecture, VOCAB)
+    rows = from_lists(*TEXTS)
+    grads = []
+    for compute in (cpu, BF16):
+        model.zero_grad()
+        logprobs, _ = response_logprobs(model, rows, compute, temperature=1.0)
+        assert logprobs.dtype is torch.float32
+        logprobs.sum().backward()
+        grads.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    exact, got = grads
+    assert exact.keys() == got.keys()
+    assert all(grad.dtype is torch.float32 for grad in got.values())
+    apart = torch.cat([(got[n] - exact[n]).flatten() for n in exact]).norm()
+    assert float(apart / torch.cat([g.flatten() for g in exact.values()]).norm()) < 0.05
+
+
+def test_an_update_too_small_for_bfloat16_is_kept(tiny_model):
+    """The reason for masters: 1e-4 of a weight is a fortieth of half a bf16 step."""
+    model = tiny_model("llama", VOCAB)
+    rows = from_lists(*TEXTS)
+    matrix = model.model.layers[0].mlp.up_proj.weight
+    before = matrix.detach().clone()
+    token_losses(model, rows, BF16).sum().backward()
+    with torch.no_grad():
+        matrix -= 1e-4 * before * matrix.grad.sign()
+    moved = (matrix - before).abs() / before.abs()
+    torch.testing.assert_close(moved, torch.full_like(moved, 1e-4), rtol=0.01, atol=1e-6)
+
+
+def test_sampling_casts_once_and_leaves_masters_alone(tiny_model, monkeypatch):
+    model = tiny_model("qwen2", VOCAB)
+    before = masters(model)
+    casts = []
+    real = torch.Tensor.to
+
+    def counted(tensor, *args, **kwargs):
+        if isinstance(tensor, torch.nn.Parameter) and args and args[0] is torch.bfloat16:
+            casts.append(tensor)
+        return real(tensor, *args, **kwargs)
+
+    monkeypatch.setattr(torch.Tensor, "to", counted)
+    sampling = Sampling(max_response_tokens=8)
+    written = generate(model, TEXTS[0], sampling, end_id=0, compute=BF16,
+                       generator=torch.Generator().manual_seed(0))  # fmt: skip
+    assert written.sampler_logprobs.dtype is torch.float32
+    assert len(casts) <= len(before)
+    assert unchanged(model, before)
+
+
+def test_the_masters_come_back_when_something_fails(tiny_model):
+    model = tiny_model("qwen2", VOCAB)
+    before, tied = masters(model), model.get_output_embeddings().weight
+
+    def fail():
+        with working_copy(model, torch.bfloat16):
+            assert all(p.dtype is torch.bfloat16 for p in model.parameters())
+            assert model.get_input_embeddings().weight is tied
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert unchanged(model, before)
+    assert model.get_input_embeddings().weight is tied
+
+
+def test_fp32_needs_no_copy(tiny_model):
+    model = tiny_model("llama", VOCAB)
+    places = [p.data_ptr() for p in model.parameters()]
+    with working_copy(model, torch.float32):
+        assert [p.data_ptr() for p in model.parameters()] == places
