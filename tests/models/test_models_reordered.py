@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from trivium.models.reordered import MOST_ROWS, reordered_weights
+from trivium.models.reordered import MOST_ROWS, PROGRAM_BYTES, reordered_bytes, reordered_weights
 
 
 def naive(layer: nn.Linear, states: torch.Tensor) -> torch.Tensor:
@@ -50,3 +50,15 @@ def test_bf16_keeps_torchs_own_products():
     layer = nn.Linear(32, 32, dtype=torch.bfloat16)
     with torch.no_grad(), reordered_weights(layer):
         assert "forward" not in vars(layer)
+
+
+def test_bytes_of_copies_and_of_programs():
+    """Two shapes among three layers; the norm is not reordered."""
+    model = nn.Sequential(nn.Linear(6, 5), nn.LayerNorm(5), nn.Linear(5, 7), nn.Linear(6, 5))
+    cpu = torch.device("cpu")
+    copies, programs = reordered_bytes(model.to("meta"), cpu, torch.float32)
+    if torch.backends.mkl.is_available():
+        assert copies == 4 * (30 + 35 + 30)
+        assert programs == 2 * MOST_ROWS * PROGRAM_BYTES
+    assert reordered_bytes(model, cpu, torch.bfloat16) == (0, 0)
+    assert reordered_bytes(model, torch.device("cuda"), torch.float32) == (0, 0)

@@ -8,7 +8,7 @@ import torch
 from trivium.config import Sampling
 from trivium.models import Compute, response_logprobs, token_losses
 from trivium.models.forward import hidden_states
-from trivium.models.working_copy import working_copy
+from trivium.models.working_copy import working_bytes, working_copy
 from trivium.rollouts import generate
 from trivium.text import from_lists
 
@@ -120,3 +120,10 @@ def test_fp32_needs_no_copy(tiny_model):
     places = [p.data_ptr() for p in model.parameters()]
     with working_copy(model, torch.float32):
         assert [p.data_ptr() for p in model.parameters()] == places
+
+
+def test_bytes_of_a_copy(tiny_model):
+    """Two a number; tied weights once."""
+    model = tiny_model("qwen2", VOCAB)
+    assert working_bytes(model, torch.bfloat16) == 2 * model.num_parameters()
+    assert working_bytes(model, torch.float32) == 0

@@ -102,7 +102,7 @@ def test_a_typical_batch_and_a_large_one():
 
 
 def test_the_busiest_moment():
-    held = {"weights": 100, "gradients": 10, "optimizer": 20}
+    held = {"weights": 60, "gradients": 10, "optimizer": 20, "programs": 40}
     learning = Memory(**held, activations=7, update=5, reading=4, past=12)
     assert learning.peak() == 100 + 20 + 10 + 7
     updating = Memory(**held, activations=7, update=8, reading=4, past=12)

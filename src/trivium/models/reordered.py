@@ -17,6 +17,10 @@ MOST_ROWS = 32
 """With more rows the order matters less than the products; from 64 on MKL is as fast."""
 
 
+PROGRAM_BYTES = 500_000
+"""What oneDNN compiles for one shape of a matrix and one number of rows, and keeps; measured."""
+
+
 @contextmanager
 def reordered_weights(model: nn.Module) -> Iterator[None]:
     """Within the block, products with at most `MOST_ROWS` rows read reordered copies of weights.
@@ -36,9 +40,28 @@ def reordered_weights(model: nn.Module) -> Iterator[None]:
             del layer.forward
 
 
+def reordered_bytes(model: nn.Module, device: torch.device, dtype: torch.dtype) -> tuple[int, int]:
+    """Bytes of the copies within the block, and of what is kept for good once all rows were used.
+
+    Args:
+        model: on whatever device.
+        device: that it will be on.
+        dtype: that it will be in.
+    """
+    if not _reads(device, dtype):
+        return 0, 0
+    weights = [module.weight for module in model.modules() if type(module) is nn.Linear]
+    programs = len({weight.shape for weight in weights}) * MOST_ROWS
+    return sum(4 * weight.numel() for weight in weights), programs * PROGRAM_BYTES
+
+
 def _helps(weight: Tensor) -> bool:
+    return _reads(weight.device, weight.dtype)
+
+
+def _reads(device: torch.device, dtype: torch.dtype) -> bool:
     there = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
-    return there and weight.device.type == "cpu" and weight.dtype is torch.float32
+    return there and device.type == "cpu" and dtype is torch.float32
 
 
 def _product(layer: nn.Linear, copy: Tensor, input: Tensor) -> Tensor:

@@ -26,6 +26,13 @@ def working_weights(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
     }
 
 
+def working_bytes(module: nn.Module, dtype: torch.dtype) -> int:
+    """Bytes of a copy in ``dtype``; none in fp32."""
+    if dtype is torch.float32:
+        return 0
+    return dtype.itemsize * sum(parameter.numel() for parameter in module.parameters())
+
+
 @contextmanager
 def working_copy(module: nn.Module, dtype: torch.dtype) -> Iterator[None]:
     """Within the block the module is its own copy in ``dtype``; after it, its masters again.

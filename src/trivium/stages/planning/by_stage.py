@@ -36,7 +36,6 @@ from trivium.stages.planning.forecast import (
     learned_parameters,
     of_rankings,
     of_sequences,
-    past_bytes,
     repeated,
     sampling_work,
     scoring_rankings,
@@ -46,6 +45,7 @@ from trivium.stages.planning.forecast import (
     typical,
     typical_rows,
     work,
+    writing_bytes,
 )
 from trivium.stages.ppo_learn import ptx_examples
 from trivium.stages.rows import Rankings, encode_prompts
@@ -86,7 +86,8 @@ def _pretrain(cfg: Pretrain, model: PreTrainedModel) -> Forecast:
         work("learn", model, cfg.num_steps, times(of_sequences(batch), cfg.num_steps), batch),
         work("read", model, looks, times(of_sequences(heldout), looks), heldout),
     )
-    return forecast(cfg.num_steps, 0, works, trained=[model], frozen=[])
+    compute = compute_for(cfg.compute_dtype)
+    return forecast(cfg.num_steps, 0, works, trained=[model], frozen=[], compute=compute)
 
 
 def _sft(cfg: SFT, answers: Sequence[int]) -> Forecast:
@@ -127,8 +128,10 @@ def _sft(cfg: SFT, answers: Sequence[int]) -> Forecast:
         one = sampling_work(policy, prompts.tokens, lengths, cfg.sampling, rounds=1)
         one.append(scoring_work(judge, episodes(prompts.tokens, lengths)))
         works += repeated(one, cfg.num_epochs)
-    frozen = [model] if cfg.lora.rank else []
-    return forecast(updates, 0, works, trained=[model], frozen=frozen, lora=cfg.lora)
+    frozen, compute = [model] if cfg.lora.rank else [], compute_for(cfg.compute_dtype)
+    return forecast(
+        updates, 0, works, trained=[model], frozen=frozen, compute=compute, lora=cfg.lora
+    )
 
 
 def _reward(cfg: Reward) -> Forecast:
@@ -166,8 +169,8 @@ def _reward(cfg: Reward) -> Forecast:
     room = max(reward.CALIBRATION_TEXTS - len(known), len(known))
     works.append(scoring_work(model, known, times_over=2))
     works.append(scoring_work(model, texts, times_over=min(1.0, room / len(texts))))
-    frozen = [model] if cfg.lora.rank else []
-    return forecast(steps, 0, works, trained=[model], frozen=frozen, lora=cfg.lora)
+    frozen, compute = [model] if cfg.lora.rank else [], compute_for(cfg.compute_dtype)
+    return forecast(steps, 0, works, trained=[model], frozen=frozen, compute=compute, lora=cfg.lora)
 
 
 def _heldout(cfg: Reward, model: PreTrainedModel, rankings: Rankings) -> list[Work]:
@@ -207,7 +210,8 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
         cfg.num_steps * ppo_setup.work_of_step(cfg, cfg.episodes_per_step)["optimizer_updates"]
     )
     size = learned_parameters(policy.model, cfg.lora)
-    activations = max(kept(w) for w in learning if w.kind == "learn")
+    compute = compute_for(cfg.compute_dtype)
+    activations = max(kept(w, compute.dtype) for w in learning if w.kind == "learn")
     if data.stream is not None:
         examples = updates * ptx_examples(cfg)
         at_once = min(ptx_examples(cfg), cfg.ptx_examples_per_backward)
@@ -216,7 +220,7 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
         ptx = work("learn", policy.model, passes, times(of_sequences(batch), passes), batch)
         works.append(ptx)
         # A copy of the gradient tells pretraining's part from PPO's.
-        activations = max(activations, kept(ptx) + 4 * size)
+        activations = max(activations, kept(ptx, compute.dtype) + 4 * size)
     looks = cfg.num_steps // cfg.heldout_every if cfg.heldout_every and len(data.heldout) else 0
     if looks:
         # Sampled, scored, read by policy and reference: as in a step, in part.
@@ -228,10 +232,13 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
         works,
         trained=[policy.model, *own],
         frozen=[policy.model, *judges, *_held_besides(cfg, policy, own)],
+        compute=compute,
         lora=cfg.lora,
         activations=activations,
         update=_update_bytes(cfg, policy.model, learning[0].largest.predicted),
-        past=past_bytes(policy, cfg.sampling, max(map(len, prompts)), cfg.episodes_per_step),
+        writing=writing_bytes(
+            policy, cfg.sampling, max(map(len, prompts)), cfg.episodes_per_step, compute
+        ),
     )
 
 
@@ -326,8 +333,16 @@ def _collect(cfg: Collect, answers: Sequence[int]) -> Forecast:
         lengths = answer_lengths(cfg.sampling, answers, len(share))
         works += sampling_work(policy, share, lengths, cfg.sampling, rounds=rounds)
     at_once = math.ceil(len(wanted) / rounds)
-    past = past_bytes(first, cfg.sampling, max(map(len, wanted)), at_once)
-    return forecast(0, len(wanted), works, trained=[], frozen=[first.model], past=past)
+    compute = compute_for(cfg.compute_dtype)
+    return forecast(
+        0,
+        len(wanted),
+        works,
+        trained=[],
+        frozen=[first.model],
+        compute=compute,
+        writing=writing_bytes(first, cfg.sampling, max(map(len, wanted)), at_once, compute),
+    )
 
 
 def _evaluate(cfg: Evaluate, answers: Sequence[int]) -> Forecast:
@@ -350,6 +365,13 @@ def _evaluate(cfg: Evaluate, answers: Sequence[int]) -> Forecast:
             reading = of_sequences(texts)
             works.append(work("read", policy.model, passes, reading, typical_rows(texts, 16)))
     frozen = [baseline.model] * (3 if cfg.reward is not None else 2)
-    past = past_bytes(baseline, cfg.sampling, max(map(len, prompts.tokens)), len(prompts))
-    episodes_written = len(cfg.models) * len(prompts)
-    return forecast(0, episodes_written, works, trained=[], frozen=frozen, past=past)
+    longest, compute = max(map(len, prompts.tokens)), compute_for(cfg.compute_dtype)
+    return forecast(
+        0,
+        len(cfg.models) * len(prompts),
+        works,
+        trained=[],
+        frozen=frozen,
+        compute=compute,
+        writing=writing_bytes(baseline, cfg.sampling, longest, len(prompts), compute),
+    )

@@ -125,7 +125,7 @@ def show(recipe: Recipe, phases: list[Phase], roofs: Roofs) -> None:
         m = phase.forecast.memory
         backward = max(m.activations, m.update)
         sizes = (m.weights, m.gradients, m.optimizer, backward, m.reading, m.past)
-        ends = (phase.around, phase.peak_bytes())
+        ends = (phase.around + m.programs, phase.peak_bytes())
         memory.add_row(phase.name, *(_figure(n / 1e6) for n in (*sizes, *ends)))
     console.print(memory)
     rates = ", ".join(f"{dtype} {rate / 1e9:,.0f}" for dtype, rate in roofs.flops.items())

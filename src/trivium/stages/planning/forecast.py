@@ -12,10 +12,12 @@ from transformers import PreTrainedModel
 from trivium import cost
 from trivium.config import LoRA, Sampling
 from trivium.cost import Reading
-from trivium.models import Policy
+from trivium.models import Compute, Policy
 from trivium.models.forward import LOGIT_ELEMENTS
 from trivium.models.lora import adapter_parameters
+from trivium.models.reordered import reordered_bytes
 from trivium.models.shape import shape_of
+from trivium.models.working_copy import working_bytes
 from trivium.rewards.model import TOKENS_AT_ONCE
 from trivium.rollouts.native import slots_for
 from trivium.stages.rows import Rankings
@@ -70,7 +72,8 @@ class Memory:
         activations: kept for the largest backward, its logits included.
         update: what an update needs besides.
         reading: what one layer holds while the largest text is read, and its logits.
-        past: keys and values while answers are written.
+        past: keys and values while answers are written, and the copy of the weights that writes.
+        programs: what the processor's library keeps for products of few rows.
     """
 
     weights: int
@@ -80,11 +83,13 @@ class Memory:
     update: int
     reading: int
     past: int
+    programs: int
 
     def peak(self) -> int:
         """Texts are read and written while there are no gradients; an update follows backward."""
         learning = self.gradients + max(self.activations, self.update)
-        return self.weights + self.optimizer + max(learning, self.past + self.reading)
+        busiest = max(learning, self.past + self.reading)
+        return self.weights + self.optimizer + self.programs + busiest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,11 +292,16 @@ def _slots(policy: Policy, capacity: int) -> int:
     return slots_for(policy.model, capacity, _device())
 
 
-def past_bytes(policy: Policy, sampling: Sampling, longest_prompt: int, at_once: int) -> int:
-    """Bytes of keys and values while ``at_once`` answers are wanted."""
-    capacity = longest_prompt + sampling.max_response_tokens
+def writing_bytes(
+    policy: Policy, sampling: Sampling, longest_prompt: int, at_once: int, compute: Compute
+) -> tuple[int, int]:
+    """Bytes while ``at_once`` answers are written: keys, values, weights; and what stays on."""
+    capacity, dtype = longest_prompt + sampling.max_response_tokens, compute.dtype
     slots = min(_slots(policy, capacity), at_once)
-    return cost.memory_bytes(shape_of(policy.model), slots=slots, capacity=capacity, number_bytes=4)
+    shape = shape_of(policy.model)
+    past = cost.memory_bytes(shape, slots=slots, capacity=capacity, number_bytes=dtype.itemsize)
+    copy, programs = reordered_bytes(policy.model, compute.device, dtype)
+    return past + copy + working_bytes(policy.model, dtype), programs
 
 
 def _device() -> torch.device:
@@ -305,10 +315,11 @@ def forecast(  # noqa: PLR0913 - a stage in numbers
     *,
     trained: Sequence[PreTrainedModel],
     frozen: Sequence[PreTrainedModel],
+    compute: Compute,
     lora: LoRA | None = None,
     activations: int = 0,
     update: int = 0,
-    past: int = 0,
+    writing: tuple[int, int] = (0, 0),
 ) -> Forecast:
     """A stage that trains some networks and holds others, each fp32.
 
@@ -317,8 +328,8 @@ def forecast(  # noqa: PLR0913 - a stage in numbers
     """
     moved = sum(learned_parameters(model, lora) for model in trained)
     still = sum(model.num_parameters() for model in frozen)
-    learning = [kept(w) for w in works if w.kind == "learn"]
-    reading = [kept(w, layers=1) for w in works if w.kind in {"read", "fill"}]
+    learning = [kept(w, compute.dtype) for w in works if w.kind == "learn"]
+    reading = [kept(w, compute.dtype, layers=1) for w in works if w.kind in {"read", "fill"}]
     return Forecast(
         updates=updates,
         # An adapter is updated in no time worth counting.
@@ -332,21 +343,25 @@ def forecast(  # noqa: PLR0913 - a stage in numbers
             activations=activations or max(learning, default=0),
             update=update,
             reading=max(reading, default=0),
-            past=past,
+            past=writing[0],
+            programs=writing[1],
         ),
     )
 
 
-def kept(work: Work, *, layers: int | None = None) -> int:
+def kept(work: Work, dtype: torch.dtype, *, layers: int | None = None) -> int:
     """Bytes that the largest pass of a work keeps for backward, logits and their copy included.
+
+    In bfloat16 the copy of the weights is held as long.
 
     ``layers``: of how many; without backward one layer's are held at a time. None: of all, and one
     layer's once more, for the gradients that backward makes on its way.
     """
     shape, largest = shape_of(work.model), work.largest
     logits = cost.logit_bytes(shape, largest.predicted, most=LOGIT_ELEMENTS)
-    whole = cost.activation_bytes(shape, largest.tokens, number_bytes=4)
-    return whole * (layers or shape.layers + 1) // shape.layers + 2 * logits
+    whole = cost.activation_bytes(shape, largest.tokens, number_bytes=dtype.itemsize)
+    at_once = whole * (layers or shape.layers + 1) // shape.layers
+    return working_bytes(work.model, dtype) + at_once + 2 * logits
 
 
 def learned_parameters(model: PreTrainedModel, lora: LoRA | None) -> int:
