@@ -614,7 +614,7 @@ class Collect:
     """Function package.module:function that ranks (see docs/data.md); None: leave ranks out."""
 
     overlap: float = 0.1
-    """Share of the prompts that three labelers rank, to measure agreement."""
+    """Share of the prompts that several labelers rank, to measure agreement."""
 
     sampling: Sampling = field(default_factory=Sampling)
 

@@ -2,6 +2,7 @@
 
 import random
 from itertools import combinations
+from statistics import fmean, pvariance
 
 import pytest
 
@@ -40,6 +41,20 @@ def test_panel_is_of_its_seed_and_holds_some_out() -> None:
     assert panel != labelers.panel(5)
     assert sum(labeler.heldout for labeler in panel) == labelers.HELDOUT_LABELERS
     assert len({labeler.name for labeler in panel}) == len(panel)
+
+
+def test_every_panel_and_either_group_is_as_noisy_and_as_spread() -> None:
+    """Means and variances of a trait are those of its law, whatever the seed."""
+    for seed in range(5):
+        panel = labelers.panel(seed)
+        for heldout in (False, True):
+            group = [one for one in panel if one.heldout == heldout]
+            assert fmean(one.noise for one in group) == pytest.approx(labelers.NOISE)
+            assert fmean(one.following for one in group) == pytest.approx(0.7)
+            wanted = (labelers.TASTE * labelers.NOISE) ** 2
+            assert pvariance(one.noise for one in group) == pytest.approx(wanted)
+    noises = [tuple(one.noise for one in labelers.panel(seed)) for seed in range(5)]
+    assert len(set(noises)) == 5
 
 
 def test_same_generator_same_ranking() -> None:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 from trivium.miniature import english, gold
@@ -12,7 +13,7 @@ HELDOUT_LABELERS = 4
 NOISE = 0.24
 """Standard deviation of a labeler's error on one answer, in units of the gold score."""
 TASTE = 0.25
-"""Relative spread of the labelers' weights."""
+"""Relative deviation of what labelers value, of their noise and of their ties."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,26 +35,59 @@ class Labeler:
 
 
 def panel(seed: int) -> list[Labeler]:
-    """The labelers of a world: twelve who train it, then four held out."""
+    """The labelers of a world: twelve who train it, then four held out.
+
+    Within either group every trait takes the quantiles of its law, one for each labeler, and chance
+    deals them out: no world has noisier people than another, or stranger ones held out.
+    """
     rng = random.Random(f"labelers {seed}")
+    everyone = range(1, 1 + TRAIN_LABELERS + HELDOUT_LABELERS)
+    training, heldout = everyone[:TRAIN_LABELERS], everyone[TRAIN_LABELERS:]
+    return [*_group(rng, training, heldout=False), *_group(rng, heldout, heldout=True)]
 
-    def about(mean: float, spread: float = TASTE) -> float:
-        return max(0.0, mean * (1 + rng.gauss(0.0, spread)))
 
+def _group(rng: random.Random, numbers: Sequence[int], *, heldout: bool) -> list[Labeler]:
+    """Labelers of these numbers, as a group spread as the law says."""
+    count = len(numbers)
+
+    def trait(mean: float, deviation: float) -> list[float]:
+        return [mean + deviation * z for z in rng.sample(_quantiles(count), count)]
+
+    def positive(mean: float) -> list[float]:
+        return [max(0.0, x) for x in trait(mean, TASTE * mean)]
+
+    traits = zip(
+        numbers,
+        positive(0.7),
+        positive(0.25),
+        positive(0.35),
+        trait(0.0, 0.03),
+        trait(0.02, 0.03),
+        positive(NOISE),
+        positive(0.06),
+        strict=True,
+    )
     return [
         Labeler(
-            name=f"labeler-{number + 1:02d}",
-            heldout=number >= TRAIN_LABELERS,
-            following=about(0.7),
-            truthful=about(0.25),
-            decent=about(0.35),
-            length=rng.gauss(0.0, 0.03),
-            politeness=rng.gauss(0.02, 0.03),
-            noise=about(NOISE),
-            tie_width=about(0.06),
+            name=f"labeler-{number:02d}",
+            heldout=heldout,
+            following=following,
+            truthful=truthful,
+            decent=decent,
+            length=length,
+            politeness=politeness,
+            noise=noise,
+            tie_width=ties,
         )
-        for number in range(TRAIN_LABELERS + HELDOUT_LABELERS)
+        for number, following, truthful, decent, length, politeness, noise, ties in traits
     ]
+
+
+def _quantiles(count: int) -> list[float]:
+    """Of the normal law, at the middles of ``count`` equal parts, stretched to variance 1."""
+    points = [NormalDist().inv_cdf((part + 0.5) / count) for part in range(count)]
+    deviation = (sum(x * x for x in points) / count) ** 0.5
+    return [x / deviation for x in points]
 
 
 def _utility(labeler: Labeler, prompt: str | Sequence[Any], answer: str) -> float:

@@ -8,7 +8,7 @@ from trivium.miniature.labelers import panel, rank
 
 Messages = Sequence[Mapping[str, str]]
 
-LABELERS_OF_AN_OVERLAP = 3
+LABELERS_OF_AN_OVERLAP = 4
 
 
 def rank_answers(
