@@ -99,7 +99,7 @@ def _sft(cfg: SFT, answers: Sequence[int]) -> Forecast:
     if cfg.loss_on_prompts:
         train = replace(train, prompt_lengths=torch.zeros_like(train.prompt_lengths))
     learned, at_once = of_sequences(train), cfg.examples_per_backward
-    largest = of_sequences(large_rows(train, at_once))
+    largest = of_sequences(large_rows(train, at_once, passes=updates * parts))
     works = [
         work(
             "learn",
@@ -148,7 +148,7 @@ def _reward(cfg: Reward) -> Forecast:
     parts = math.ceil(cfg.prompts_per_step / at_once)
     sizes = [tree_of(data.train, i).tokens for i in range(data.train.num_prompts)]
     learned = times(of_rankings(data.train), cfg.num_epochs)
-    some, most = typical(sizes, at_once), large(sizes, at_once)
+    some, most = typical(sizes, at_once), large(sizes, at_once, passes=steps * parts)
     works = [
         work(
             "learn",
@@ -255,7 +255,8 @@ def _learning(
         # The gradient; a product is a pass forward with a tangent and one with a gradient.
         rounds = 1 + 2 * (cfg.trpo_cg_steps + 1) * cfg.trpo_fisher_share
     passes = len(rows) / at_once
-    batch, largest = typical_rows(rows, at_once), large_rows(rows, at_once)
+    batch = typical_rows(rows, at_once)
+    largest = large_rows(rows, at_once, passes=passes)
     alone, valued = of_sequences(rows), of_sequences(rows, predicted=False)
     works = [
         work("read", policy.model, passes, alone, batch),
