@@ -83,6 +83,15 @@ def test_memory_is_compared_above_what_both_must_hold():
     assert bench.memory_row("ppo_memory", refused, (1, 1, 1)) == refused | {"id": "ppo_memory"}
 
 
+def test_a_race_already_run_in_fp32_is_not_run_again():
+    """What is missing of its arguments shows that nothing was started."""
+    raced = {"id": "ppo_variable", "ratio": 1.6, "dtype": "torch.float32", "floor": 3}
+    row = bench.make("ppo_fp32", [raced], "no model", 5, {})
+    assert (row["id"], row["ratio"], row["floor"], row["target"]) == ("ppo_fp32", 1.6, 1.5, 2.2)
+    with pytest.raises(Exception, match="no model"):
+        bench.make("ppo_fp32", [raced | {"dtype": "torch.bfloat16"}], "no model", 5, {})
+
+
 @pytest.mark.parametrize(
     ("ratio", "at_most", "reached"),
     [
