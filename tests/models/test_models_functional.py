@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trivium.maths import tangent
-from trivium.models import response_logprobs
+from trivium.models import Compute, response_logprobs
 from trivium.models.functional import logits_at, put_weights, weights_of
 from trivium.text import from_lists
 
@@ -53,6 +53,18 @@ def test_the_laws_are_those_that_learning_reads(tiny_model, cpu):
         logprobs, _ = response_logprobs(model, sequences, cpu, temperature=0.7)
         laws = logits_at(model, weights_of(model), sequences, cpu, temperature=0.7).log_softmax(-1)
     torch.testing.assert_close(laws[range(len(tokens)), tokens], logprobs)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2"])
+def test_in_bfloat16_other_weights_are_read_in_a_copy_of_their_own(architecture, tiny_model, cpu):
+    model, other = (tiny_model(architecture, 12, seed=seed) for seed in (0, 1))
+    sequences, weights = from_lists(PROMPTS, RESPONSES), weights_of(other).requires_grad_()
+    half = Compute(device=cpu.device, dtype=torch.bfloat16)
+    exact, got = (logits_at(model, weights, sequences, c, temperature=1.0) for c in (cpu, half))
+    slope, expected = (torch.autograd.grad(x.square().sum(), weights)[0] for x in (got, exact))
+    for mine, theirs in ((got, exact), (slope, expected)):
+        assert mine.dtype is torch.float32
+        assert float((mine - theirs).detach().norm() / theirs.detach().norm()) < 0.1
 
 
 def test_what_is_not_trained_is_no_part_of_the_vector(tiny_model, cpu):

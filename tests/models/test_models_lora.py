@@ -158,6 +158,9 @@ def test_it_samples_what_it_reads(llama, cpu, dtype, close):
         base = response_logprobs(llama.model, episodes.sequences, compute, temperature=1.0)[0]
     torch.testing.assert_close(read, episodes.sampler_logprobs, rtol=0, atol=close)
     assert (base - read).abs().max() > 0.3
+    assert all(
+        p.dtype is torch.float32 for p in (*llama.model.parameters(), *trained(adapted.model))
+    )
 
 
 def test_gradients_reach_the_adapter_alone(llama, cpu):

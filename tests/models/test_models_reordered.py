@@ -56,9 +56,10 @@ def test_bytes_of_copies_and_of_programs():
     """Two shapes among three layers; the norm is not reordered."""
     model = nn.Sequential(nn.Linear(6, 5), nn.LayerNorm(5), nn.Linear(5, 7), nn.Linear(6, 5))
     cpu = torch.device("cpu")
-    copies, programs = reordered_bytes(model.to("meta"), cpu, torch.float32)
+    copies, programs = reordered_bytes(model.to("meta"), cpu, torch.float32, rows=100)
     if torch.backends.mkl.is_available():
         assert copies == 4 * (30 + 35 + 30)
         assert programs == 2 * MOST_ROWS * PROGRAM_BYTES
-    assert reordered_bytes(model, cpu, torch.bfloat16) == (0, 0)
-    assert reordered_bytes(model, torch.device("cuda"), torch.float32) == (0, 0)
+        assert reordered_bytes(model, cpu, torch.float32, rows=3)[1] == 2 * 3 * PROGRAM_BYTES
+    assert reordered_bytes(model, cpu, torch.bfloat16, rows=100) == (0, 0)
+    assert reordered_bytes(model, torch.device("cuda"), torch.float32, rows=100) == (0, 0)

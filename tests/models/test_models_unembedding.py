@@ -49,16 +49,16 @@ def test_a_frozen_head_and_frozen_states_get_no_gradient(rows):
     assert states.grad is None
 
 
-def test_bfloat16_products_and_float32_sums():
-    head, hidden, tokens, weights = problem(bias=False)
+@pytest.mark.parametrize("bias", [False, True])
+def test_bfloat16_products_and_float32_sums(bias):
+    head, hidden, tokens, weights = problem(bias=bias)
+    of = [hidden, *head.parameters()]
     exact = chunked_logprobs(head, hidden, tokens, temperature=1.0, rows=5)
-    wanted = torch.autograd.grad((exact * weights).sum(), [hidden, head.weight])
+    wanted = torch.autograd.grad((exact * weights).sum(), of)
     got = chunked_logprobs(head, hidden.bfloat16(), tokens, temperature=1.0, rows=5)
     assert got.dtype == torch.float32
     torch.testing.assert_close(got, exact, rtol=0.02, atol=0.1)  # 8 bits: 0.4 % of each product
-    for mine, theirs in zip(
-        torch.autograd.grad((got * weights).sum(), [hidden, head.weight]), wanted, strict=True
-    ):
+    for mine, theirs in zip(torch.autograd.grad((got * weights).sum(), of), wanted, strict=True):
         assert mine.dtype == torch.float32
         assert float((mine - theirs).norm() / theirs.norm()) < 0.03
 

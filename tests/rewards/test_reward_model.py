@@ -60,7 +60,7 @@ def test_small_batches_give_the_same(reward, expected, cpu, monkeypatch, tokens)
     seen = []
 
     def watch(model, inputs, options):
-        seen.append(options["input_ids"].shape)
+        seen.append(options["inputs_embeds"].shape[:2])
 
     monkeypatch.setattr(rewards_model, "TOKENS_AT_ONCE", tokens)
     hook = reward.model.base_model.register_forward_pre_hook(watch, with_kwargs=True)

@@ -6,15 +6,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from trivium import cli, cost
+from trivium.config import Sampling
 from trivium.cost import Reading
-from trivium.models import compute_for
+from trivium.models import Compute, compute_for
+from trivium.models.load import load_blank
+from trivium.models.reordered import PROGRAM_BYTES
 from trivium.models.shape import shape_of
 from trivium.runs import recipes
 from trivium.stages.planning import command, outlook, timing
-from trivium.stages.planning.forecast import Forecast, Memory, large, typical
+from trivium.stages.planning.forecast import (
+    SLACK,
+    Forecast,
+    Memory,
+    kept,
+    large,
+    of_sequences,
+    typical,
+    work,
+    writing_bytes,
+)
+from trivium.text import from_lists
 
 pytestmark = pytest.mark.xdist_group("tiny")
 
@@ -111,6 +126,27 @@ def test_the_busiest_moment():
     assert updating.peak() == 100 + 20 + 10 + 8
     writing = Memory(**held, activations=7, update=5, reading=4, past=14)
     assert writing.peak() == 100 + 20 + 4 + 14
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_bytes_of_writing_and_of_backward_by_hand(model_folder, dtype):
+    """Two layers, d = 32, four heads of 8 of which two have keys, a feed-forward of 48."""
+    policy = load_blank(str(model_folder()))
+    compute = Compute(device=torch.device("cpu"), dtype=dtype)
+    past, programs = writing_bytes(policy, Sampling(max_response_tokens=8), 12, 5, compute)
+    held = 2 * dtype.itemsize * 2 * 16 * 5 * (12 + 8)  # keys and values, layers, width, slots, room
+    matrices = 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 48) + 32 * policy.model.config.vocab_size
+    # query and output; key and value; gate and up; down; the unembedding: five shapes, five rows.
+    reorders = torch.backends.mkl.is_available() and dtype is torch.float32
+    assert (past, programs) == (held + reorders * 4 * matrices, reorders * 25 * PROGRAM_BYTES)
+
+    rows = from_lists([[0]], [[0] * 10])
+    one = work("learn", policy.model, 1, of_sequences(rows), rows)
+    number = dtype.itemsize * 11 * (6 * 32 + 3 * 32 + 2 * 16 + 4 * 48)  # of one layer
+    logits = 2 * 4 * 10 * policy.model.config.vocab_size
+    copy = 0 if dtype is torch.float32 else 2 * policy.model.num_parameters()
+    assert kept(one, dtype, layers=1) == copy + number + logits
+    assert kept(one, dtype) == round(SLACK * (copy + 3 * number + logits))
 
 
 def test_time_of_many_layers_from_that_of_few(tiny_model):

@@ -95,15 +95,18 @@ def run_trunk(
 ) -> Float[Tensor, "M d"]:
     """The last hidden state of M packed tokens under ``layout``, in the dtype of ``compute``."""
     use_layouts(model)
+    trunk = model.base_model
+    assert isinstance(trunk, PreTrainedModel)
     given = {
-        "input_ids": tokens[None],
+        "inputs_embeds": trunk.get_input_embeddings()(tokens[None]).to(compute.dtype),
         "position_ids": positions[None],
         "attention_mask": PREPARED.to(tokens.device),
         "use_cache": False,
         "layout": layout,
     }
-    trunk = model.base_model
-    output = functional_call(trunk, working_weights(trunk, compute.dtype), (), given)
+    weights = working_weights(trunk, compute.dtype)
+    # An exchange of no weights would still walk all modules, at every token that is sampled.
+    output = functional_call(trunk, weights, (), given) if weights else trunk(**given)
     return output.last_hidden_state[0]
 
 

@@ -14,7 +14,7 @@ from trivium.config import ComputeDtype
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """A device and the dtype of its matrix products.
+    """A device and the dtype of the passes through a model.
 
     Attributes:
         device: where weights and activations live.

@@ -46,7 +46,7 @@ def response_logprobs(
     Args:
         model: a causal language model.
         sequences: B prompts with responses.
-        compute: device and dtype of the matrix products.
+        compute: device, and dtype of the pass.
         temperature: divides the logits; the one the responses were sampled with.
         with_entropy: also return the entropy of each token's distribution, in nats.
         hidden: the trunk's hidden states if they are known already.

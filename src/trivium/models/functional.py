@@ -58,7 +58,7 @@ def logits_at(
         model: a causal language model.
         weights: as `weights_of` gives them.
         sequences: prompts with responses.
-        compute: device and dtype of the matrix products.
+        compute: device, and dtype of the pass.
         temperature: divides the logits.
     """
     reader = _Reader(model)

@@ -61,9 +61,9 @@ def key_width(model: PreTrainedModel) -> int:
     return heads * (given.get("head_dim") or config.hidden_size // config.num_attention_heads)
 
 
-def bytes_per_token(model: PreTrainedModel) -> int:
-    """What one token leaves behind, fp32: a key and a value in every layer."""
-    return 2 * 4 * model.config.get_text_config().num_hidden_layers * key_width(model)
+def bytes_per_token(model: PreTrainedModel, dtype: torch.dtype) -> int:
+    """What one token leaves behind: a key and a value in every layer."""
+    return 2 * dtype.itemsize * model.config.get_text_config().num_hidden_layers * key_width(model)
 
 
 @dataclass(frozen=True, slots=True)

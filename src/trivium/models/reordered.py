@@ -40,18 +40,21 @@ def reordered_weights(model: nn.Module) -> Iterator[None]:
             del layer.forward
 
 
-def reordered_bytes(model: nn.Module, device: torch.device, dtype: torch.dtype) -> tuple[int, int]:
-    """Bytes of the copies within the block, and of what is kept for good once all rows were used.
+def reordered_bytes(
+    model: nn.Module, device: torch.device, dtype: torch.dtype, *, rows: int
+) -> tuple[int, int]:
+    """Bytes of the copies within the block, and of the programs that are kept for good.
 
     Args:
         model: on whatever device.
         device: that it will be on.
         dtype: that it will be in.
+        rows: the most that are multiplied; all fewer will be as well, when answers end.
     """
     if not _reads(device, dtype):
         return 0, 0
     weights = [module.weight for module in model.modules() if type(module) is nn.Linear]
-    programs = len({weight.shape for weight in weights}) * MOST_ROWS
+    programs = len({weight.shape for weight in weights}) * min(rows, MOST_ROWS)
     return sum(4 * weight.numel() for weight in weights), programs * PROGRAM_BYTES
 
 

@@ -1,10 +1,12 @@
-"""A bfloat16 copy of fp32 master weights, which is what matrix products read.
+"""A bfloat16 copy of fp32 master weights, which is what a trunk computes with.
 
 The paper's scheme (App. C: 16-bit weights and activations, fp32 master weights), with bf16 for
 fp16. Under autocast weights and every layer's input would be cast at each product and norms, sums
 and activations would run in fp32; with a copy, text stays in bf16 from the embedding to the last
 norm, half the memory traffic. Optimizers see fp32 alone: a gradient is cast as it reaches its
-master.
+master. The embedding is not copied: rows are looked up in the master and cast, since torch adds up
+the gradient of a row in the dtype of the table, and a token that comes a thousand times would lose
+most of its own in 16 bits.
 """
 
 from collections.abc import Iterator
@@ -12,17 +14,21 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 
-def working_weights(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The module's fp32 parameters in ``dtype`` by name, for `torch.func.functional_call`.
+def working_weights(trunk: PreTrainedModel, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The trunk's fp32 parameters in ``dtype`` by name, for `torch.func.functional_call`.
 
     Gradients of the copy are gradients of the masters. Empty in fp32, and within `working_copy`.
     """
+    if dtype is torch.float32:
+        return {}
+    looked_up = {id(parameter) for parameter in trunk.get_input_embeddings().parameters()}
     return {
         name: parameter.to(dtype)
-        for name, parameter in module.named_parameters()
-        if parameter.dtype is torch.float32 and dtype is not torch.float32
+        for name, parameter in trunk.named_parameters()
+        if parameter.dtype is torch.float32 and id(parameter) not in looked_up
     }
 
 

@@ -87,7 +87,7 @@ def generate(
         lengths=torch.zeros(len(prompts), dtype=torch.int64, device=device),
     )
     capacity = max(map(len, prompts)) + sampling.max_response_tokens
-    slots = min(slots or slots_for(model, capacity, device), len(prompts))
+    slots = min(slots or slots_for(model, capacity, compute), len(prompts))
     memory = new_memory(slots=slots, capacity=capacity)
     head = model.get_output_embeddings()
     assert head is not None
@@ -119,9 +119,11 @@ def generate(
     )
 
 
-def slots_for(model: PreTrainedModel, capacity: int, device: torch.device) -> int:
+def slots_for(model: PreTrainedModel, capacity: int, compute: Compute) -> int:
     """Slots of ``capacity`` tokens that fit into `MEMORY_BYTES`."""
-    fitting = MEMORY_BYTES[device.type] // (capacity * bytes_per_token(model))
+    fitting = MEMORY_BYTES[compute.device.type] // (
+        capacity * bytes_per_token(model, compute.dtype)
+    )
     return min(MOST_SLOTS, max(LEAST_SLOTS, fitting))
 
 

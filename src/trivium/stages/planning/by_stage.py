@@ -118,6 +118,7 @@ def _sft(cfg: SFT, answers: Sequence[int]) -> Forecast:
     if data.heldout is not None:
         looks.append(of_sequences(data.heldout))
     seen = times(cost.total(looks), cfg.num_epochs)
+    compute, writing = compute_for(cfg.compute_dtype), (0, 0)
     works.append(work("read", model, max(1, seen.tokens // 1024), seen, typical_rows(train, 16)))
     if cfg.select_by is not None:
         judge = load_blank(cfg.select_by).model
@@ -125,12 +126,20 @@ def _sft(cfg: SFT, answers: Sequence[int]) -> Forecast:
             data.heldout_rows[: cfg.select_samples], policy.codec, cfg.sampling
         )
         lengths = answer_lengths(cfg.sampling, answers, len(prompts))
-        one = sampling_work(policy, prompts.tokens, lengths, cfg.sampling, rounds=1)
+        one = sampling_work(policy, prompts.tokens, lengths, cfg.sampling, compute, rounds=1)
         one.append(scoring_work(judge, episodes(prompts.tokens, lengths)))
         works += repeated(one, cfg.num_epochs)
-    frozen, compute = [model] if cfg.lora.rank else [], compute_for(cfg.compute_dtype)
+        longest = max(map(len, prompts.tokens))
+        writing = writing_bytes(policy, cfg.sampling, longest, len(prompts), compute)
     return forecast(
-        updates, 0, works, trained=[model], frozen=frozen, compute=compute, lora=cfg.lora
+        updates,
+        0,
+        works,
+        trained=[model],
+        frozen=[model] if cfg.lora.rank else [],
+        compute=compute,
+        lora=cfg.lora,
+        writing=writing,
     )
 
 
@@ -202,7 +211,8 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
     critic = _critic(cfg, policy, judges)
     own = [critic] if critic is not None and critic is not policy.model else []
     a_round = episodes(prompts[: cfg.episodes_per_step], lengths[: cfg.episodes_per_step])
-    acting = sampling_work(policy, prompts, lengths, cfg.sampling, rounds=cfg.num_steps)
+    compute = compute_for(cfg.compute_dtype)
+    acting = sampling_work(policy, prompts, lengths, cfg.sampling, compute, rounds=cfg.num_steps)
     acting += [scoring_work(judge, a_round, times_over=cfg.num_steps) for judge in judges]
     learning = _learning(cfg, policy, critic, own, rows)
     works = [*acting, *learning]
@@ -210,7 +220,6 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
         cfg.num_steps * ppo_setup.work_of_step(cfg, cfg.episodes_per_step)["optimizer_updates"]
     )
     size = learned_parameters(policy.model, cfg.lora)
-    compute = compute_for(cfg.compute_dtype)
     activations = max(kept(w, compute.dtype) for w in learning if w.kind == "learn")
     if data.stream is not None:
         examples = updates * ptx_examples(cfg)
@@ -327,14 +336,14 @@ def _collect(cfg: Collect, answers: Sequence[int]) -> Forecast:
     counts = collect.draw_counts(cfg, len(prompts))
     wanted = [p for p, k in zip(prompts.tokens, counts, strict=True) for _ in range(k)]
     works: list[Work] = []
+    compute = compute_for(cfg.compute_dtype)
     rounds = math.ceil(len(prompts) / collect.PROMPTS_AT_ONCE)
     for number, place in enumerate(cfg.models):
         policy = load_blank(place)
         share = wanted[number :: len(cfg.models)]
         lengths = answer_lengths(cfg.sampling, answers, len(share))
-        works += sampling_work(policy, share, lengths, cfg.sampling, rounds=rounds)
+        works += sampling_work(policy, share, lengths, cfg.sampling, compute, rounds=rounds)
     at_once = math.ceil(len(wanted) / rounds)
-    compute = compute_for(cfg.compute_dtype)
     return forecast(
         0,
         len(wanted),
@@ -352,10 +361,11 @@ def _evaluate(cfg: Evaluate, answers: Sequence[int]) -> Forecast:
     lengths = answer_lengths(cfg.sampling, answers, len(prompts))
     rows = episodes(prompts.tokens, lengths)
     read, batch = of_sequences(rows), typical_rows(rows, cfg.prompts_per_batch)
+    compute = compute_for(cfg.compute_dtype)
     works: list[Work] = []
     for place in cfg.models.values():
         policy = load_blank(place)
-        works += sampling_work(policy, prompts.tokens, lengths, cfg.sampling, rounds=1)
+        works += sampling_work(policy, prompts.tokens, lengths, cfg.sampling, compute, rounds=1)
         passes = math.ceil(len(prompts) / cfg.prompts_per_batch)
         works.append(work("read", policy.model, 2 * passes, times(read, 2), batch))
         if cfg.reward is not None:
@@ -366,7 +376,7 @@ def _evaluate(cfg: Evaluate, answers: Sequence[int]) -> Forecast:
             reading = of_sequences(texts)
             works.append(work("read", policy.model, passes, reading, typical_rows(texts, 16)))
     frozen = [baseline.model] * (3 if cfg.reward is not None else 2)
-    longest, compute = max(map(len, prompts.tokens)), compute_for(cfg.compute_dtype)
+    longest = max(map(len, prompts.tokens))
     return forecast(
         0,
         len(cfg.models) * len(prompts),

@@ -134,7 +134,7 @@ def show(recipe: Recipe, phases: list[Phase], roofs: Roofs) -> None:
         f"at the first, all FLOPs would take {duration(all_flops / max(roofs.flops.values()))}\n"
         "Answers are taken to be as long as demonstrations. Not counted: checkpoints, reports, "
         "reward functions. Gradients and what is kept for backward are not held with what is read "
-        "and the past (keys and values).",
+        "and the past (keys, values, weights reordered for sampling). libs: and their programs.",
         highlight=False,
     )
 

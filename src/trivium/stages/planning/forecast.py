@@ -27,8 +27,8 @@ Kind = Literal["learn", "read", "fill", "write"]
 """With gradients; without; prompts read into slots; one token a slot at a time, each drawn."""
 
 SLACK = 1.2
-"""What the allocator holds of a backward pass over what is alive: tensors of ever new sizes leave
-gaps. Measured on the quickstart and smollm2_cpu: 1.25 to 1.3 in PPO and the reward model."""
+"""What the allocator holds for a backward pass over what is alive by count: tensors of ever new
+sizes leave gaps. 1.25 to 1.3 was seen in PPO and reward model, 0.9 in SFT (docs/performance.md)."""
 
 DRAWS = 256
 """Micro-batches that are drawn to find a typical and a large one."""
@@ -73,7 +73,7 @@ class Memory:
         weights: of all networks.
         gradients: from the first backward of a step to its update.
         optimizer: Adam's moments.
-        activations: kept for the largest backward, its logits included.
+        activations: kept for the largest backward, its logits included; see `kept`.
         update: what an update needs besides.
         reading: what one layer holds while the largest text is read, and its logits.
         past: keys and values while answers are written, and the copy of the weights that writes.
@@ -151,6 +151,7 @@ def sampling_work(
     prompts: Sequence[Sequence[int]],
     lengths: Sequence[int],
     sampling: Sampling,
+    compute: Compute,
     *,
     rounds: int,
 ) -> list[Work]:
@@ -161,10 +162,12 @@ def sampling_work(
         prompts: token ids, one prompt for each answer.
         lengths: tokens of each answer.
         sampling: its limits.
+        compute: device and dtype, on which the number of slots depends.
         rounds: calls of the sampler.
     """
     at_once = math.ceil(len(prompts) / rounds)
-    slots = min(_slots(policy, max(map(len, prompts)) + sampling.max_response_tokens), at_once)
+    capacity = max(map(len, prompts)) + sampling.max_response_tokens
+    slots = min(slots_for(policy.model, capacity, compute), at_once)
     steps = sum(
         cost.decode_steps(lengths[i : i + at_once], slots=slots)
         for i in range(0, len(lengths), at_once)
@@ -294,24 +297,19 @@ def repeated(works: Sequence[Work], number: float) -> list[Work]:
     ]
 
 
-def _slots(policy: Policy, capacity: int) -> int:
-    return slots_for(policy.model, capacity, _device())
-
-
 def writing_bytes(
     policy: Policy, sampling: Sampling, longest_prompt: int, at_once: int, compute: Compute
 ) -> tuple[int, int]:
-    """Bytes while ``at_once`` answers are written: keys, values, weights; and what stays on."""
+    """Bytes while ``at_once`` answers are written, besides weights as they are read; what stays.
+
+    The first are keys, values and reordered weights, the second the programs that multiply these.
+    """
     capacity, dtype = longest_prompt + sampling.max_response_tokens, compute.dtype
-    slots = min(_slots(policy, capacity), at_once)
+    slots = min(slots_for(policy.model, capacity, compute), at_once)
     shape = shape_of(policy.model)
     past = cost.memory_bytes(shape, slots=slots, capacity=capacity, number_bytes=dtype.itemsize)
-    copy, programs = reordered_bytes(policy.model, compute.device, dtype)
-    return past + copy + working_bytes(policy.model, dtype), programs
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    copy, programs = reordered_bytes(policy.model, compute.device, dtype, rows=slots)
+    return past + copy, programs
 
 
 def forecast(  # noqa: PLR0913 - a stage in numbers
@@ -356,12 +354,10 @@ def forecast(  # noqa: PLR0913 - a stage in numbers
 
 
 def kept(work: Work, dtype: torch.dtype, *, layers: int | None = None) -> int:
-    """Bytes that the largest pass of a work keeps for backward, logits and their copy included.
-
-    With what the allocator leaves unused. In bfloat16 the copy of the weights is held as long.
+    """Bytes that the largest pass of a work holds, logits, their copy and that of weights included.
 
     ``layers``: of how many; without backward one layer's are held at a time. None: of all, and one
-    layer's once more, for the gradients that backward makes on its way.
+    layer's once more, for the gradients that backward makes on its way, with the allocator's gaps.
     """
     shape, largest = shape_of(work.model), work.largest
     logits = cost.logit_bytes(shape, largest.predicted, most=LOGIT_ELEMENTS)
