@@ -102,4 +102,5 @@ def test_a_fuzzer_finds_no_crash_and_no_undescribed_answer(site, key, mode):
 
     fuzz()
     assert 422 in seen
-    assert seen <= {200, 400, 401, 422}
+    # 429: some wrong requests bring wrong keys, and who tries many is told to wait.
+    assert seen <= {200, 400, 401, 422, 429}
