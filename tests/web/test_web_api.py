@@ -102,5 +102,5 @@ def test_a_fuzzer_finds_no_crash_and_no_undescribed_answer(site, key, mode):
 
     fuzz()
     assert 422 in seen
-    # 429: some wrong requests bring wrong keys, and who tries many is told to wait.
-    assert seen <= {200, 400, 401, 422, 429}
+    # Some wrong requests bring wrong keys; who tries many of these, and only who does, has to wait.
+    assert seen <= {200, 400, 401, 422} | ({429} if 401 in seen else set())

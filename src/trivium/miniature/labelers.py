@@ -56,30 +56,22 @@ def _group(rng: random.Random, numbers: Sequence[int], *, heldout: bool) -> list
     def positive(mean: float) -> list[float]:
         return [max(0.0, x) for x in trait(mean, TASTE * mean)]
 
-    traits = zip(
-        numbers,
-        positive(0.7),
-        positive(0.25),
-        positive(0.35),
-        trait(0.0, 0.03),
-        trait(0.02, 0.03),
-        positive(NOISE),
-        positive(0.06),
-        strict=True,
-    )
+    following, truthful, decent = positive(0.7), positive(0.25), positive(0.35)
+    length, politeness = trait(0.0, 0.03), trait(0.02, 0.03)
+    noise, tie_width = positive(NOISE), positive(0.06)
     return [
         Labeler(
             name=f"labeler-{number:02d}",
             heldout=heldout,
-            following=following,
-            truthful=truthful,
-            decent=decent,
-            length=length,
-            politeness=politeness,
-            noise=noise,
-            tie_width=ties,
+            following=following[i],
+            truthful=truthful[i],
+            decent=decent[i],
+            length=length[i],
+            politeness=politeness[i],
+            noise=noise[i],
+            tie_width=tie_width[i],
         )
-        for number, following, truthful, decent, length, politeness, noise, ties in traits
+        for i, number in enumerate(numbers)
     ]
 
 

@@ -39,15 +39,17 @@ def chunked_logprobs(
 
 def logits_of(head: nn.Linear, hidden: Float[Tensor, "n d"]) -> Float[Tensor, "n V"]:
     """``head(hidden)`` in the dtype of the hidden states, the head's weights being fp32 masters."""
-    weight, bias = head.weight, head.bias
-    bias = None if bias is None else bias.to(hidden.dtype)
-    return F.linear(hidden, weight.to(hidden.dtype), bias)
+    return F.linear(hidden, *_cast(head.weight, head.bias, hidden.dtype))
+
+
+def _cast(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    return weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
 class _Logprobs(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, bias, tokens, temperature, rows):
-        matrix, own = weight.to(hidden.dtype), None if bias is None else bias.to(hidden.dtype)
+        matrix, own = _cast(weight, bias, hidden.dtype)
         logprobs, logits = [], hidden.new_empty(0)
         for part, wanted in zip(hidden.split(rows), tokens.split(rows), strict=True):
             logits = F.linear(part, matrix, own).float()
@@ -62,7 +64,7 @@ class _Logprobs(torch.autograd.Function):
     def backward(ctx, upstream):  # pyright: ignore[reportIncompatibleMethodOverride]
         hidden, weight, bias, tokens, logprobs, kept = ctx.saved_tensors
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        matrix, own = weight.to(hidden.dtype), None if bias is None else bias.to(hidden.dtype)
+        matrix, own = _cast(weight, bias, hidden.dtype)
         to_hidden = torch.empty_like(hidden) if needs_hidden else None
         to_weight = torch.zeros_like(weight) if needs_weight else None
         to_bias = torch.zeros_like(bias) if needs_bias else None

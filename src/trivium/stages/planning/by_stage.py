@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from trivium import cost
 from trivium.config import PPO, SFT, Collect, Evaluate, Pretrain, Reward, StageConfig
-from trivium.models import Policy, RewardModel, compute_for
+from trivium.models import Compute, Policy, RewardModel, compute_for
 from trivium.models.load import load_blank
 from trivium.models.shape import shape_of
 from trivium.rewards.spec import is_function, parse_rewards
@@ -63,22 +63,23 @@ def foresee(config: StageConfig, out: Path, answers: Sequence[int]) -> Forecast:
     Raises:
         UserError: what the stage itself would raise about its data.
     """
+    compute = compute_for(config.compute_dtype)
     match config:
         case Pretrain():
-            return _pretrain(config, load_blank(str(out)).model)
+            return _pretrain(config, load_blank(str(out)).model, compute)
         case SFT():
-            return _sft(config, answers)
+            return _sft(config, answers, compute)
         case Reward():
-            return _reward(config)
+            return _reward(config, compute)
         case PPO():
-            return _ppo(config, answers)
+            return _ppo(config, answers, compute)
         case Collect():
-            return _collect(config, answers)
+            return _collect(config, answers, compute)
         case Evaluate():
-            return _evaluate(config, answers)
+            return _evaluate(config, answers, compute)
 
 
-def _pretrain(cfg: Pretrain, model: PreTrainedModel) -> Forecast:
+def _pretrain(cfg: Pretrain, model: PreTrainedModel, compute: Compute) -> Forecast:
     batch = equal_rows(cfg.sequences_per_step, cfg.context_tokens)
     looks = math.ceil(cfg.num_steps / cfg.checkpoint_every) + 1
     heldout = equal_rows(pretrain.HELDOUT_EXAMPLES, cfg.context_tokens)
@@ -86,11 +87,10 @@ def _pretrain(cfg: Pretrain, model: PreTrainedModel) -> Forecast:
         work("learn", model, cfg.num_steps, times(of_sequences(batch), cfg.num_steps), batch),
         work("read", model, looks, times(of_sequences(heldout), looks), heldout),
     )
-    compute = compute_for(cfg.compute_dtype)
     return forecast(cfg.num_steps, 0, works, trained=[model], frozen=[], compute=compute)
 
 
-def _sft(cfg: SFT, answers: Sequence[int]) -> Forecast:
+def _sft(cfg: SFT, answers: Sequence[int], compute: Compute) -> Forecast:
     policy = load_blank(cfg.model)
     data = sft.load_data(cfg, policy)
     updates = math.ceil(len(data.train) / cfg.examples_per_step) * cfg.num_epochs
@@ -118,7 +118,7 @@ def _sft(cfg: SFT, answers: Sequence[int]) -> Forecast:
     if data.heldout is not None:
         looks.append(of_sequences(data.heldout))
     seen = times(cost.total(looks), cfg.num_epochs)
-    compute, writing = compute_for(cfg.compute_dtype), (0, 0)
+    writing = 0, 0
     works.append(work("read", model, max(1, seen.tokens // 1024), seen, typical_rows(train, 16)))
     if cfg.select_by is not None:
         judge = load_blank(cfg.select_by).model
@@ -143,7 +143,7 @@ def _sft(cfg: SFT, answers: Sequence[int]) -> Forecast:
     )
 
 
-def _reward(cfg: Reward) -> Forecast:
+def _reward(cfg: Reward, compute: Compute) -> Forecast:
     policy = load_blank(cfg.model)
     blank = RewardModel(
         model=policy.model,
@@ -178,7 +178,7 @@ def _reward(cfg: Reward) -> Forecast:
     room = max(reward.CALIBRATION_TEXTS - len(known), len(known))
     works.append(scoring_work(model, known, times_over=2))
     works.append(scoring_work(model, texts, times_over=min(1.0, room / len(texts))))
-    frozen, compute = [model] if cfg.lora.rank else [], compute_for(cfg.compute_dtype)
+    frozen = [model] if cfg.lora.rank else []
     return forecast(steps, 0, works, trained=[model], frozen=frozen, compute=compute, lora=cfg.lora)
 
 
@@ -197,7 +197,7 @@ def _heldout(cfg: Reward, model: PreTrainedModel, rankings: Rankings) -> list[Wo
     return [alone, scoring_rankings(model, rankings)]
 
 
-def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
+def _ppo(cfg: PPO, answers: Sequence[int], compute: Compute) -> Forecast:
     policy = load_blank(cfg.policy)
     data = ppo_setup.load_data(cfg, policy)
     g, total = cfg.samples_per_prompt, cfg.num_steps * cfg.episodes_per_step
@@ -211,10 +211,9 @@ def _ppo(cfg: PPO, answers: Sequence[int]) -> Forecast:
     critic = _critic(cfg, policy, judges)
     own = [critic] if critic is not None and critic is not policy.model else []
     a_round = episodes(prompts[: cfg.episodes_per_step], lengths[: cfg.episodes_per_step])
-    compute = compute_for(cfg.compute_dtype)
     acting = sampling_work(policy, prompts, lengths, cfg.sampling, compute, rounds=cfg.num_steps)
     acting += [scoring_work(judge, a_round, times_over=cfg.num_steps) for judge in judges]
-    learning = _learning(cfg, policy, critic, own, rows)
+    learning = _learning(cfg, policy, critic, own, rows, compute)
     works = [*acting, *learning]
     updates = (
         cfg.num_steps * ppo_setup.work_of_step(cfg, cfg.episodes_per_step)["optimizer_updates"]
@@ -257,6 +256,7 @@ def _learning(
     critic: PreTrainedModel | None,
     own: Sequence[PreTrainedModel],
     rows: Sequences,
+    compute: Compute,
 ) -> list[Work]:
     """Reference, policy and critic read all episodes; policy and critic learn from them."""
     at_once, rounds = cfg.episodes_per_backward, float(cfg.inner_epochs)
@@ -278,7 +278,7 @@ def _learning(
             largest=of_sequences(largest),
         ),
     ]
-    if compute_for(cfg.compute_dtype).dtype is not torch.float32:
+    if compute.dtype is not torch.float32:
         works.append(work("read", policy.model, passes, alone, batch))  # see `evaluate_tokens`
     if cfg.loss == "trpo":  # a step of the line search reads twice, and the first mostly does
         works.append(work("read", policy.model, 2 * passes, times(alone, 2), batch))
@@ -329,14 +329,13 @@ def _critic(cfg: PPO, policy: Policy, judges: Sequence[PreTrainedModel]) -> PreT
     return judges[0] if judges else load_blank(cfg.policy).model
 
 
-def _collect(cfg: Collect, answers: Sequence[int]) -> Forecast:
+def _collect(cfg: Collect, answers: Sequence[int], compute: Compute) -> Forecast:
     first = load_blank(cfg.models[0])
     rows = collect.read_rows(cfg)
     prompts, _ = encode_prompts(rows, first.codec, cfg.sampling)
     counts = collect.draw_counts(cfg, len(prompts))
     wanted = [p for p, k in zip(prompts.tokens, counts, strict=True) for _ in range(k)]
     works: list[Work] = []
-    compute = compute_for(cfg.compute_dtype)
     rounds = math.ceil(len(prompts) / collect.PROMPTS_AT_ONCE)
     for number, place in enumerate(cfg.models):
         policy = load_blank(place)
@@ -355,13 +354,12 @@ def _collect(cfg: Collect, answers: Sequence[int]) -> Forecast:
     )
 
 
-def _evaluate(cfg: Evaluate, answers: Sequence[int]) -> Forecast:
+def _evaluate(cfg: Evaluate, answers: Sequence[int], compute: Compute) -> Forecast:
     baseline = load_blank(cfg.models[cfg.baseline])
     prompts, _ = encode_prompts(evaluate.read_rows(cfg), baseline.codec, cfg.sampling)
     lengths = answer_lengths(cfg.sampling, answers, len(prompts))
     rows = episodes(prompts.tokens, lengths)
     read, batch = of_sequences(rows), typical_rows(rows, cfg.prompts_per_batch)
-    compute = compute_for(cfg.compute_dtype)
     works: list[Work] = []
     for place in cfg.models.values():
         policy = load_blank(place)
