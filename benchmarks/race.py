@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -40,7 +40,7 @@ class Side:
 
     def stop(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()  # which waits, and closes the pipes
 
 
 def start(python: str, script: str, *arguments: str, log: Path) -> Side:
@@ -55,15 +55,23 @@ def start(python: str, script: str, *arguments: str, log: Path) -> Side:
     return side
 
 
-def alternate(sides: Sequence[Side], iterations: int) -> list[list[dict[str, Any]]]:
-    """ABAB...; the first iteration of each side warms it up and is dropped."""
+def alternate(
+    sides: Sequence[Side], iterations: int, between: Callable[[], object] = lambda: None
+) -> list[list[dict[str, Any]]]:
+    """ABAB...; the first iteration of each side warms it up and is dropped.
+
+    ``between`` is called before every counted round and after the last, while all sides wait.
+    """
     said: list[list[dict[str, Any]]] = [[] for _ in sides]
     for number in range(iterations + 1):
+        if number:
+            between()
         for side, heard in zip(sides, said, strict=True):
             message = side.turn()
             print(f"  {side.log.stem} {number}: {message['seconds']:.2f} s", flush=True)
             if number:
                 heard.append(message)
+    between()
     return said
 
 

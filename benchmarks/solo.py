@@ -8,6 +8,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -55,10 +56,11 @@ SOLO = {
 
 
 def run(name: str, model: str, iterations: int, python: str) -> dict:
-    """Time iterations of one stage between two measurements of the roof."""
+    """Time iterations of one stage, the roof before and after each of them."""
     row = SOLO[name]
     dtype = compute_for("auto").dtype
     side = SIDE if dtype is torch.float32 else SMALL
+    roofs: list[float] = []
     with tempfile.TemporaryDirectory(prefix="trivium-bench-") as folder:
         print(name, flush=True)
         task = prepare(row.kind, model, Path(folder) / name, iterations=iterations, **row.sizes)
@@ -66,24 +68,30 @@ def run(name: str, model: str, iterations: int, python: str) -> dict:
             python, "ours.py", str(Path(task.folder) / "task.json"), "auto",
             log=Path(folder) / "ours.log",
         )  # fmt: skip
-        before = matmul(side, dtype)
         try:
-            (heard,) = alternate([stage], iterations)
+            (heard,) = alternate([stage], iterations, lambda: roofs.append(matmul(side, dtype)))
         finally:
             stage.stop()
-        after = matmul(side, dtype)
         shape = shape_of(load_blank(task.policy).model)
         flops = [minimum(task.kind, shape, rows) for rows in read(task, heard)]
-    roof = (before + after) / 2
     rates = [n / m["seconds"] / 1e9 for n, m in zip(flops, heard, strict=True)]
+    found = shares(rates, roofs)
     floor, target, moonshot = row.goals
     return {
-        "id": name, "ours": median(rates), "peer": roof, "ratio": median(rates) / roof,
-        "spread": [min(rates) / roof, max(rates) / roof], "floor": floor, "target": target,
+        "id": name, "ours": median(rates), "peer": median(roofs), "ratio": median(found),
+        "spread": [min(found), max(found)], "floor": floor, "target": target,
         "moonshot": moonshot, "dtype": str(dtype), "peer_name": f"matmul of {side}",
-        "roof": {"before": before, "after": after},
+        "roofs": roofs, "rates": rates,
         "seconds": median(m["seconds"] for m in heard),
     }  # fmt: skip
+
+
+def shares(rates: Sequence[float], roofs: Sequence[float]) -> list[float]:
+    """Each iteration's rate over the mean of the roofs before and after it.
+
+    A host that others use changes its speed from minute to minute, and the roof with it.
+    """
+    return [rate / ((a + b) / 2) for rate, (a, b) in zip(rates, pairwise(roofs), strict=True)]
 
 
 def read(task: Task, heard: Sequence[dict]) -> list[Lengths]:

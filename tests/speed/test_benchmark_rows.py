@@ -1,9 +1,12 @@
 """What the benchmarks make of times and bytes: fits, shares, verdicts, the table."""
 
+import sys
+
 import bench
 import growth
 import numpy as np
 import pytest
+import race
 import solo
 import table
 
@@ -69,6 +72,36 @@ def test_the_least_that_an_iteration_needs():
     written, read, logits = 68 * 4 + 8 * 10, 68 * 5 + 8 * 15, 20 * 3
     expected = (written + logits) + (read + logits) + 2 * read + 3 * (read + logits) + 3 * read
     assert solo.minimum("ppo", TINY, [(2, [3])]) == expected
+
+
+def test_a_share_is_of_the_roof_around_its_iteration():
+    assert solo.shares([60.0, 60.0], [90.0, 110.0, 130.0]) == pytest.approx([0.6, 0.5])
+    with pytest.raises(ValueError, match="shorter"):
+        solo.shares([60.0, 60.0], [90.0, 110.0])  # none after the last
+
+
+def test_sides_take_turns_and_the_roof_is_measured_around_each_counted_round(tmp_path):
+    order = tmp_path / "order"
+    program = f"""
+import sys
+sys.path.insert(0, {str(race.HERE)!r})
+from turns import turn
+for _ in range(4):
+    turn()
+    open({str(order)!r}, "a").write(sys.argv[1])
+"""
+    (tmp_path / "side.py").write_text(program)
+    sides = [
+        race.start(sys.executable, str(tmp_path / "side.py"), name, log=tmp_path / f"{name}.log")
+        for name in "ab"
+    ]
+    try:
+        heard = race.alternate(sides, 2, lambda: order.write_text(order.read_text() + "|"))
+    finally:
+        for side in sides:
+            side.stop()
+    assert order.read_text() == "ab|ab|ab|"
+    assert [len(side) for side in heard] == [2, 2]
 
 
 def test_memory_is_compared_above_what_both_must_hold():
@@ -137,6 +170,17 @@ def test_what_was_measured_beside_other_work_is_marked():
     text = table.markdown([found(row, "20:00:00", steady=False)])
     assert "not timed: loss: 1 against 2" in text
     assert "to be repeated" in text
+
+
+def test_a_row_with_a_roof_around_each_iteration_does_not_need_a_steady_machine():
+    row = {
+        "id": "roof_sft", "ratio": 0.6, "spread": [0.6, 0.6], "peer_name": "matmul of 4096",
+        "floor": 0.55, "target": 0.7, "moonshot": 0.8,
+    }  # fmt: skip
+    marked = table.markdown([found(row, "20:00:00", steady=False)])
+    unmarked = table.markdown([found(row | {"roofs": [150.0, 240.0]}, "20:00:00", steady=False)])
+    assert "floor (unsteady)" in marked
+    assert "floor (unsteady)" not in unmarked
 
 
 def test_every_row_has_words():
