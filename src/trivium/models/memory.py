@@ -11,7 +11,7 @@ answer so far; H, G, e as in `attention`.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -104,12 +104,12 @@ class Writing:
     Attributes:
         memory: the past; the new token's key and value join it.
         lengths: (A,) tokens in each slot before this one.
-        longest: the largest of them.
+        seen: (A, L + 1) True at the places that a slot has, the new token's included.
     """
 
     memory: Memory
     lengths: Int[Tensor, " A"]
-    longest: int
+    seen: Bool[Tensor, "A L1"]
 
     def attend(
         self,
@@ -120,15 +120,24 @@ class Writing:
         law: Law,
     ) -> Float[Tensor, "A H e"]:
         """softmax over what each slot holds, the new token included."""
-        count, width = len(query), self.longest + 1
+        (count, width), groups = self.seen.shape, key.shape[1]
         rows = torch.arange(count, device=query.device)
         self.memory.write(layer, rows, self.lengths, key, value)
-        place = torch.arange(width, device=query.device)
-        seen = place <= self.lengths[:, None]
+        seen = self.seen
         if law.window is not None:
-            seen &= place > self.lengths[:, None] - law.window
+            place = torch.arange(width, device=query.device)
+            seen = seen & (place > self.lengths[:, None] - law.window)
+        # Query heads of one key-value head are its queries, so that a past is read once for all.
+        grouped = query.unflatten(1, (groups, -1)).transpose(1, 2)
         past_keys = self.memory.keys[layer][:count, :width]
         past_values = self.memory.values[layer][:count, :width]
-        return attend(
-            query[:, None], past_keys, past_values, law, mask=seen[:, None, None], causal=False
-        )[:, 0]
+        attended = attend(
+            grouped, past_keys, past_values, law, mask=seen[:, None, None], causal=False
+        )
+        return attended.transpose(1, 2).flatten(1, 2)
+
+
+def writing(memory: Memory, lengths: Int[Tensor, " A"]) -> Writing:
+    """The layout of a token after ``lengths`` others in each slot."""
+    place = torch.arange(int(lengths.max()) + 1, device=lengths.device)
+    return Writing(memory, lengths, place <= lengths[:, None])

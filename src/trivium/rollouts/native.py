@@ -19,7 +19,7 @@ from trivium.config import Sampling
 from trivium.models import Compute
 from trivium.models.attention import run_trunk
 from trivium.models.layout import pack
-from trivium.models.memory import Filling, Memory, Writing, bytes_per_token, new_memory
+from trivium.models.memory import Filling, Memory, bytes_per_token, new_memory, writing
 from trivium.models.reordered import reordered_weights
 from trivium.models.working_copy import working_copy
 from trivium.rollouts.episodes import Episodes
@@ -185,7 +185,7 @@ def _write(
     newest = sheet.tokens[rows, written - 1]
     prompt_lengths = torch.tensor([len(prompts[i]) for i in active], device=compute.device)
     past = prompt_lengths + written - 1
-    return run_trunk(model, newest, past, Writing(memory, past, int(past.max())), compute)
+    return run_trunk(model, newest, past, writing(memory, past), compute)
 
 
 def _draw_onto(
