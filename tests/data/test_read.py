@@ -135,7 +135,12 @@ def test_missing_file_names_its_nearest_neighbour_at_once(tmp_path: Path):
     assert str(tmp_path / "ranking.jsonl") in str(caught.value)
     assert "not found" in str(caught.value)
     assert f"did you mean {tmp_path / 'rankings.jsonl'}?" in str(caught.value)
-    assert "check the path" in complaint(tmp_path / "else.parquet")
+    assert f"{tmp_path} has rankings.jsonl" in complaint(tmp_path / "x.jsonl")
+
+
+def test_a_missing_file_is_not_mistaken_for_another_kind(tmp_path: Path):
+    (tmp_path / "x.json").write_text("{}")
+    assert "check the path" in complaint(tmp_path / "x.jsonl")
     assert "the folder" in complaint(tmp_path / "nowhere" / "rankings.jsonl")
 
 

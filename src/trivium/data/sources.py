@@ -85,9 +85,13 @@ def _nearest(path: Path) -> str:
     """What to do about a path that isn't there."""
     if not path.parent.is_dir():
         return f"the folder {path.parent} isn't there either; check the path"
-    names = [file.name for file in path.parent.iterdir()]
-    near = difflib.get_close_matches(path.name, names, n=1)
-    return f"did you mean {path.parent / near[0]}?" if near else "check the path"
+    there = sorted(path.parent.iterdir())
+    files = [file for file in there if file.name.endswith((*_ROW_FILES, ".txt"))]
+    names = {file.name.split(".")[0]: file for file in (*filter(Path.is_dir, there), *files)}
+    if near := difflib.get_close_matches(path.name.split(".")[0], names, n=1):
+        return f"did you mean {names[near[0]]}?"
+    listed = ", ".join(file.name for file in files[:5])
+    return f"{path.parent} has {listed}" if files else "check the path"
 
 
 def _file_rows(path: Path) -> Iterator[RawRow]:
