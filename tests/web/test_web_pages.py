@@ -240,6 +240,32 @@ def test_a_flag_reaches_the_admins_and_the_task_stays(site, form):
     assert ranking(client).url.path == page.url.path
 
 
+def test_a_settled_flag_leaves_the_queue_until_the_next(site, form):
+    site.add_ranking()
+    client, boss = site.client("ann"), site.client("boss")
+    page = ranking(client)
+    given = {**form(page.text, {}), "note": "Look at this"}
+
+    def flagged() -> tuple[str, list[str]]:
+        text = boss.get("/admin?flagged=true").text.split("Lately")[0]
+        count = re.search(r"Flagged by labelers</dt><dd>(\d+)", text)[1]
+        return count, re.findall(r'href="/admin/tasks/(\d+)"', text)
+
+    client.post(f"{page.url.path}/flag", data=given)
+    client.post(f"{page.url.path}/flag", data=given)
+    assert flagged() == ("1", ["1"])
+    given_by_boss = {**form(boss.get("/admin/tasks/1").text, {}), "do": "settle"}
+    settled = boss.post("/admin/tasks/1", data=given_by_boss)
+    assert "Settled" in settled.text
+    assert "by boss" in settled.text
+    assert "Look at this" in settled.text  # what was told stays to be read
+    assert flagged() == ("0", [])
+    client.post(f"{page.url.path}/flag", data=given)
+    assert flagged() == ("1", ["1"])
+    assert "by boss" not in boss.get("/admin/tasks/1").text
+    assert "Task 7: not found" in boss.post("/admin/tasks/7", data=given_by_boss).text
+
+
 def test_a_flag_without_a_word_is_refused(site, form):
     site.add_ranking()
     client = site.client("ann")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, insert, select
 
 from trivium.store import clock
 from trivium.store.database import Store, reading, writing
@@ -60,13 +60,22 @@ def remember_in(
 
 
 def flagged_tasks() -> Select[tuple[int]]:
-    """Ids of the tasks that somebody told the admins of, for use in another query."""
-    return select(events.c.task_id).where(events.c.action == "flag", events.c.task_id.is_not(None))
+    """Ids of the tasks that somebody told the admins of since one was settled, each once."""
+    return (
+        select(events.c.task_id)
+        .where(events.c.action.in_(("flag", "settle")), events.c.task_id.is_not(None))
+        .group_by(events.c.task_id)
+        .having(_newest("flag") > _newest("settle"))
+    )
+
+
+def _newest(action: str) -> ColumnElement[int]:
+    return func.max(case((events.c.action == action, events.c.id), else_=0))
 
 
 def count_flagged(connection: Connection) -> int:
-    """How many tasks somebody told the admins of."""
-    ids = flagged_tasks().distinct().subquery()
+    """How many tasks `flagged_tasks` finds."""
+    ids = flagged_tasks().subquery()
     return connection.execute(select(func.count()).select_from(ids)).scalar_one()
 
 

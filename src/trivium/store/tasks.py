@@ -19,6 +19,7 @@ Status = Literal["open", "done", "quarantined", "closed"]
 EVERYBODY = 1_000_000
 """How many people a screening task needs: there is always a place left."""
 _EXCERPT = 120
+_GONE = "task {}: not found; look at the queue"
 _DONE = and_(tasks.c.status == "open", tasks.c.done >= tasks.c.need)
 _STATUS = case((_DONE, "done"), else_=tasks.c.status).label("shown_status")
 
@@ -83,7 +84,7 @@ class QueueCounts:
     quarantined: int
     closed: int
     flagged: int
-    """Whatever their state."""
+    """Whatever their state; those that an admin settled are not."""
     by_kind: dict[str, int]
 
 
@@ -143,6 +144,18 @@ def set_status(store: Store, task_id: int, status: Literal["open", "closed"], *,
         values["skips"] = 0
     with writing(store) as connection:
         _change(connection, task_id, values, by)
+
+
+def settle(store: Store, task_id: int, *, by: int) -> None:
+    """What labelers told of a task is dealt with: it is not flagged, until somebody tells again.
+
+    Raises:
+        UserError: there is no such task.
+    """
+    with writing(store) as connection:
+        if connection.execute(select(tasks.c.id).where(tasks.c.id == task_id)).scalar() is None:
+            raise UserError(_GONE.format(task_id))
+        events.remember_in(connection, "settle", by=by, task_id=task_id)
 
 
 def set_need(store: Store, task_id: int, need: int, *, by: int) -> None:
@@ -278,5 +291,5 @@ def _change(
 ) -> None:
     done = connection.execute(update(tasks).where(tasks.c.id == task_id).values(values))
     if done.rowcount == 0:
-        raise UserError(f"task {task_id}: not found; look at the queue")
+        raise UserError(_GONE.format(task_id))
     events.remember_in(connection, "task", by=by, task_id=task_id, details=values)

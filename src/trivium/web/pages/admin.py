@@ -64,12 +64,15 @@ def one(request: Request, session: Reviewer, task_id: Id) -> Response:
     found = tasks.find_task(store, task_id)
     if found is None:
         raise HTTPException(404, "there is no such task")
+    told = events.list_events(store, task_id=task_id, action="flag")
+    settled = events.list_events(store, task_id=task_id, action="settle", limit=1)
     words = load_settings(store).model_words
     named = [naming.words_in(answer.text, words) for answer in found.answers]
     shown = {
         "task": found,
         "named": named,
-        "told": events.list_events(store, task_id=task_id, action="flag"),
+        "told": told,
+        "settled": next((event for event in settled if told and event.id > told[0].id), None),
         "texts": _texts(current_question(store)),
     }
     return page(request, "admin/task.html", session, shown)
@@ -77,8 +80,8 @@ def one(request: Request, session: Reviewer, task_id: Id) -> Response:
 
 @router.post("/tasks/{task_id}")
 def change(request: Request, sent: SentByAdmin, task_id: Id) -> Response:
-    """Open or close a task, change how many people it needs and when it comes, or make it one
-    with a known answer.
+    """Open or close a task, settle what was told of it, change how many people it needs and when
+    it comes, or make it one with a known answer.
     """
     store, by = request.app.state.store, sent.session.person.id
     match text(sent.form, "do"):
@@ -86,6 +89,8 @@ def change(request: Request, sent: SentByAdmin, task_id: Id) -> Response:
             tasks.set_status(store, task_id, "open", by=by)
         case "close":
             tasks.set_status(store, task_id, "closed", by=by)
+        case "settle":
+            tasks.settle(store, task_id, by=by)
         case "need":
             tasks.set_need(store, task_id, _number(sent, "need", low=1, high=100), by=by)
         case "priority":
@@ -95,7 +100,7 @@ def change(request: Request, sent: SentByAdmin, task_id: Id) -> Response:
             ranks = [_whole(word, "ranks") for word in text(sent.form, "ranks").split()]
             tasks.set_screening(store, task_id, ranks or None, by=by)
         case _:
-            raise HTTPException(422, "expected open, close, need, priority or screening")
+            raise HTTPException(422, "expected open, close, settle, need, priority or screening")
     return RedirectResponse(f"/admin/tasks/{task_id}", status_code=303)
 
 
