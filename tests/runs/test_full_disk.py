@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 
 from trivium.config import Pretrain
 from trivium.errors import UserError
-from trivium.runs import checkpoint
+from trivium.runs import checkpoint, directory
 from trivium.runs.atomic import write_text
 from trivium.runs.directory import Run, open_run
 
@@ -97,6 +98,44 @@ def test_a_run_stops_at_its_checkpoint(disk, what, file):
     # With the whole disk full of log lines, not even the failure can be written down.
     expected = "running" if what == "log" and reason == REASONS["tmpfs"] else "failed"
     assert summary["status"] == expected
+
+
+def test_a_stage_of_a_recipe_goes_on_with_the_recipe(disk):
+    folder, _ = disk
+    (folder / "recipe.yaml").touch()
+    out = folder / "pretrain"
+    with (
+        pytest.raises(UserError, match=f"make room, then `trivium resume {folder}`$"),
+        open_run(out, stage="pretrain", config=Pretrain()) as run,
+    ):
+        fill(run, "tensors")
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(2, "make room or choose another --out"), (0.75, "make room"), (0.3, "")],
+)
+def test_room_for_checkpoints_is_looked_at_before_the_first_step(tmp_path, capsys, share, expected):
+    """A checkpoint has three fp32 numbers for each that is trained, and two lie there at a time."""
+    free = shutil.disk_usage(tmp_path).free
+    plan = {"trained_parameters": int(share * free / 12)}
+    out = tmp_path / "run"
+    if share > 1:
+        with (
+            pytest.raises(UserError, match=expected) as caught,
+            open_run(out, stage="pretrain", config=Pretrain()) as run,
+        ):
+            run.plan(plan)
+        assert str(caught.value).startswith(f"{out}: a checkpoint takes ")
+        assert directory.did_nothing(out)
+        return
+    with open_run(out, stage="pretrain", config=Pretrain()) as run:
+        run.plan(plan)
+        run.executed(plan)
+        run.finish({})
+    said = capsys.readouterr().err
+    assert ("warning: " in said) == bool(expected)
+    assert expected in said
 
 
 def test_it_goes_on_once_there_is_room(disk):

@@ -14,6 +14,7 @@ from trivium.errors import UserError
 # No space, over the quota, over the largest file allowed: all are mended by making room.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CONFIG_NAME = "config.yaml"
+RECIPE_NAME = "recipe.yaml"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -96,7 +97,7 @@ def explain_full_disk(path: Path) -> Iterator[None]:
         place = _nearest_existing(path)
         free = shutil.disk_usage(place).free
         raise UserError(
-            f"{path}: no room to write it ({reason}; {_size(free)} free on that disk); "
+            f"{path}: no room to write it ({reason}; {size_words(free)} free on that disk); "
             f"nothing that was saved before is lost: make room, then {_how_to_go_on(path)}"
         ) from error
 
@@ -116,11 +117,15 @@ def _nearest_existing(path: Path) -> Path:
 
 
 def _how_to_go_on(path: Path) -> str:
-    runs = [folder for folder in path.parents if (folder / CONFIG_NAME).exists()]
-    return f"`trivium resume {runs[0]}`" if runs else "give the same command again"
+    stages = [folder for folder in path.parents if (folder / CONFIG_NAME).exists()]
+    if not stages:
+        return "give the same command again"
+    recipe = stages[0].parent
+    return f"`trivium resume {recipe if (recipe / RECIPE_NAME).exists() else stages[0]}`"
 
 
-def _size(num_bytes: int) -> str:
+def size_words(num_bytes: int) -> str:
+    """Bytes in the largest unit that leaves a whole one."""
     size = float(num_bytes)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if size < 1024:

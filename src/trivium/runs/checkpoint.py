@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trivium.errors import UserError
-from trivium.runs.atomic import explain_full_disk, recover, replace_folder, sync
+from trivium.runs.atomic import explain_full_disk, recover, replace_folder, size_words, sync
 
 LOGS = ("metrics.jsonl", "samples.jsonl")
 FOLDER = "checkpoints"
@@ -28,6 +28,8 @@ TRAINER = "trainer.json"
 NAME = re.compile(r"step-(\d{6,})")
 GROUPS = "groups"
 GENERATORS = "generators"
+TRAINED_BYTES = 12
+"""Of each trained number: the weight and AdamW's two moments, fp32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,25 @@ class Checkpoint:
     def tensors(self) -> dict[str, Tensor]:
         """The tensor part of the trainer's state, on the CPU."""
         return load_file(self.path / TENSORS)
+
+
+def check_room(run_dir: Path, trained: int) -> str | None:
+    """What to warn of if the disk has no room for a second checkpoint beside the first.
+
+    Args:
+        run_dir: the run directory.
+        trained: how many numbers are trained.
+
+    Raises:
+        UserError: there is not even room for one.
+    """
+    free, needed = shutil.disk_usage(run_dir).free, TRAINED_BYTES * trained
+    about = f"a checkpoint takes {size_words(needed)}, and {size_words(free)} are free on that disk"
+    if free < needed:
+        raise UserError(f"{run_dir}: {about}; make room or choose another --out")
+    if free < 2 * needed:
+        return f"{run_dir}: {about}; the next is written before the last one goes, so make room"
+    return None
 
 
 def save(

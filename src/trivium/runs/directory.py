@@ -76,7 +76,11 @@ class Run:
             _append(self._samples, {"step": step, **row}, self.dir / SAMPLES_NAME)
 
     def plan(self, plan: Mapping[str, Any]) -> None:
-        """Say what will be done before any of it is, and write it to plan.json."""
+        """Say what will be done before any of it is, and write it to plan.json.
+
+        Raises:
+            UserError: checkpoints of so many ``trained_parameters`` have no room on the disk.
+        """
         self._plan = dict(plan)
         write_json(self.dir / PLAN_NAME, self._plan)
         table = Table(title=f"{self.stage}: the plan", show_header=False, title_justify="left")
@@ -86,6 +90,8 @@ class Run:
             text = f"{value:,}" if isinstance(value, int) else str(value)
             table.add_row(name.replace("_", " "), text)
         self._console.print(table, markup=False, highlight=False)
+        if warning := checkpoint.check_room(self.dir, self._plan.get("trained_parameters", 0)):
+            self.say(f"warning: {warning}")
 
     def executed(self, counts: Mapping[str, int]) -> None:
         """Say what was done, resumed parts included, under the plan's names."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from trivium.runs.atomic import write_text
+from trivium.runs.atomic import RECIPE_NAME, write_text
 from trivium.runs.config_file import read_mapping
 from trivium.runs.drawing import PALETTE
 from trivium.runs.pipeline_summary import (
@@ -130,7 +130,7 @@ def write_pipeline_report(dir: Path) -> None:
         dir: folder of the recipe, with a run directory per stage and, at the end, summary.json.
     """
     summary = read_json(dir / "summary.json")
-    recipe_file = dir / "recipe.yaml"
+    recipe_file = dir / RECIPE_NAME
     recipe = read_mapping(recipe_file) if recipe_file.exists() else {}
     runs = read_stages(dir, order=tuple(at(summary, "stages") or at(recipe, "stages") or ()))
     if not summary:

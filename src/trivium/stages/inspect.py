@@ -17,7 +17,7 @@ from trivium.errors import UserError
 from trivium.labels import has_untied_pair
 from trivium.models.load import load_codec
 from trivium.runs import config_file
-from trivium.runs.atomic import CONFIG_NAME
+from trivium.runs.atomic import CONFIG_NAME, RECIPE_NAME
 from trivium.runs.directory import read_summary
 from trivium.stages.rows import encode_demonstrations, encode_rankings
 from trivium.stages.sources import found
@@ -36,7 +36,7 @@ def run(target: str) -> None:
     path, console = Path(target), Console()
     if path.is_dir() and (path / CONFIG_NAME).is_file():
         show_run(path, console)
-    elif path.is_dir() and (path / "recipe.yaml").is_file():
+    elif path.is_dir() and (path / RECIPE_NAME).is_file():
         for folder in sorted(p for p in path.iterdir() if (p / "summary.json").is_file()):
             show_summary(folder, console)
     elif path.is_file():

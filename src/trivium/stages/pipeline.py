@@ -11,7 +11,7 @@ from rich.table import Table
 from trivium.config import PPO, SFT, Collect, Evaluate, Pretrain, Reward, StageConfig
 from trivium.errors import UserError
 from trivium.runs import config_file
-from trivium.runs.atomic import CONFIG_NAME, write_json, write_text
+from trivium.runs.atomic import CONFIG_NAME, RECIPE_NAME, write_json, write_text
 from trivium.runs.directory import did_nothing, read_summary
 from trivium.runs.pipeline_summary import summarise
 from trivium.runs.plots import model_title
@@ -19,8 +19,6 @@ from trivium.runs.recipes import Entry, Recipe
 from trivium.runs.report import write_pipeline_report, write_stage_report
 from trivium.stages import collect, evaluate, ppo, pretrain, reward, sft
 from trivium.stages.planning import outlook
-
-RECIPE_NAME = "recipe.yaml"
 
 
 def run(

@@ -16,7 +16,7 @@ from rich.console import Console
 from trivium.config import PPO, Evaluate
 from trivium.errors import UserError
 from trivium.runs import config_file, recipes
-from trivium.runs.atomic import write_json, write_text
+from trivium.runs.atomic import RECIPE_NAME, write_json, write_text
 from trivium.runs.directory import read_summary
 from trivium.runs.recipes import Entry, Recipe
 from trivium.runs.study_figure import save_figure
@@ -242,7 +242,7 @@ def check_same(trial: Trial) -> None:
     Raises:
         UserError: it holds one.
     """
-    if not (trial.folder / pipeline.RECIPE_NAME).exists() or pipeline.never_began(trial.folder):
+    if not (trial.folder / RECIPE_NAME).exists() or pipeline.never_began(trial.folder):
         return
     if pipeline.load(trial.folder).stages != trial.recipe.stages:
         raise UserError(
