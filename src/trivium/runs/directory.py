@@ -206,6 +206,8 @@ def open_run(out: Path, *, stage: str, config: StageConfig, resume: bool = False
     """
     with _lock(out):
         before = _check_folder(out, stage, config, resume=resume)
+        resident.keep_freed()
+        resident.give_back()
         resident.forget_peak()
         checkpoint.tidy(out)
         console = Console(stderr=True)
