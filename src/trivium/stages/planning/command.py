@@ -74,6 +74,7 @@ def expect(load: Callable[[Path], Recipe], compute: Compute) -> tuple[Recipe, li
     with tempfile.TemporaryDirectory(prefix="trivium-plan-") as folder:
         recipe = load(Path(folder))
         foreseen = foresee_all(recipe, Path(folder))
+    resident.keep_freed()  # as in the run
     around, trial = resident.resident_bytes() + REPORT_BYTES, new_trial(compute)
     return recipe, [
         Phase(
