@@ -5,11 +5,8 @@ import platform
 import subprocess
 import sys
 
-import pytest
-
-pytestmark = pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="other allocators are left as they are"
-)
+GLIBC = platform.libc_ver()[0] == "glibc"
+"""Other allocators are left as they are."""
 
 PROGRAM = """
 import json, resource, sys
@@ -42,6 +39,6 @@ def measure(how: str) -> dict[str, int]:
 def test_what_is_freed_serves_the_next_pass_until_it_is_given_back():
     plain, kept = measure("plain"), measure("kept")
     pages = 40 * 2**20 * 4 // 4096
-    assert plain["again"] > pages // 2
-    assert kept["again"] < plain["again"] / 4
-    assert kept["given_back"] > 0.9 * pages * 4096
+    assert plain["again"] > pages // 2 or not GLIBC
+    assert (kept["again"] < plain["again"] / 4) == GLIBC
+    assert (kept["given_back"] > 0.9 * pages * 4096) == GLIBC
