@@ -52,7 +52,7 @@ def markdown(results: Sequence[dict]) -> str:
         "|---|---|---|---|---|",
     ]
     shown = [(rows[name], words) for name, words in WORDS.items() if name in rows]
-    lines += [_line(row, words, steady=_steady(row, found)) for (row, found), words in shown]
+    lines += [_line(row, words, steady=found["steady"]) for (row, found), words in shown]
     lines += [f"\nNot measured: {', '.join(gone)}." for gone in [_missing(rows)] if gone]
     return "\n".join(lines)
 
@@ -69,11 +69,6 @@ def verdict(row: dict) -> str:
 
 def _when(found: dict) -> tuple[str, str]:
     return found["date"], found.get("time", "")
-
-
-def _steady(row: dict, found: dict) -> bool:
-    """The machine kept its speed, or the row measured the roof around each iteration."""
-    return found["steady"] or "roofs" in row
 
 
 def _machine(found: dict) -> str:

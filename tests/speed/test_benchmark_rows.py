@@ -172,16 +172,5 @@ def test_what_was_measured_beside_other_work_is_marked():
     assert "to be repeated" in text
 
 
-def test_a_row_with_a_roof_around_each_iteration_does_not_need_a_steady_machine():
-    row = {
-        "id": "roof_sft", "ratio": 0.6, "spread": [0.6, 0.6], "peer_name": "matmul of 4096",
-        "floor": 0.55, "target": 0.7, "moonshot": 0.8,
-    }  # fmt: skip
-    marked = table.markdown([found(row, "20:00:00", steady=False)])
-    unmarked = table.markdown([found(row | {"roofs": [150.0, 240.0]}, "20:00:00", steady=False)])
-    assert "floor (unsteady)" in marked
-    assert "floor (unsteady)" not in unmarked
-
-
 def test_every_row_has_words():
     assert list(table.WORDS) == bench.ALL
